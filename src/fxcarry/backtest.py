@@ -1,0 +1,467 @@
+"""``backtest()``: an Engine over stored history with a simulated broker, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+import attrs
+import numpy as np
+
+from fxcarry import statistics
+from fxcarry.clock import Frequency
+from fxcarry.costs import Costs
+from fxcarry.engine import Engine, Progress
+from fxcarry.errors import ConfigError, DataError, MissingDataError
+from fxcarry.feeds import coverage
+from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
+from fxcarry.journal import MemoryJournal
+from fxcarry.ledger import Attribution, Columns, attribute
+from fxcarry.market import MarketHistory
+from fxcarry.model import FloatArray, RiskState, TradingState, check_currency
+from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.risk import RATE_BUDGET, default_rules
+from fxcarry.simulation import SimBroker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fxcarry.config import Config
+
+G10 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK", "USD")
+RETAIL = Costs()
+DEFAULT_MARKUP = 0.01
+DEFAULT_CASH = 1_000_000
+PERIODS = 260
+"""Trading days a year: every weekday has a NAV, and 260 is what annual figures are made with."""
+
+Day = date | datetime | str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class BacktestResult:
+    """What a backtest did: money from the venue's books, attributed to the cent.
+
+    ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, as fractions
+    of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with the columns spot, carry,
+    cost, translation and rounding; ``stats`` the summary. ``notes`` name what a reader must know.
+    """
+
+    strategy: str
+    universe: tuple[str, ...]
+    account_currency: str
+    markup: float | None
+    costs: Costs | None
+    rules: tuple[RiskRule, ...]
+    cash: float
+    rebalance: str
+    columns: Columns
+    books: Attribution
+    exposure: FloatArray
+    journal: MemoryJournal
+    state: RiskState
+    notes: tuple[str, ...]
+
+    @cached_property
+    def _dates(self) -> pd.DatetimeIndex:
+        import pandas as pd
+
+        return pd.DatetimeIndex(self.books.day.astype("datetime64[ns]"), name="date")
+
+    @cached_property
+    def nav(self) -> pd.Series:
+        """NAV at the end of each trade date."""
+        import pandas as pd
+
+        return pd.Series(self.books.nav, index=self._dates, name="nav")
+
+    @cached_property
+    def returns(self) -> pd.Series:
+        """Simple daily returns of NAV; excess returns, since account cash earns nothing."""
+        import pandas as pd
+
+        return pd.Series(self._returns, index=self._dates[1:], name="return")
+
+    @property
+    def _returns(self) -> FloatArray:
+        return self.books.nav[1:] / self.books.nav[:-1] - 1
+
+    @cached_property
+    def attribution(self) -> pd.DataFrame:
+        """Each day's ΔNAV by source, in account currency; a cost paid is negative. Rows sum to ΔNAV."""
+        import pandas as pd
+
+        return pd.DataFrame({term: getattr(self.books, term) for term in Attribution.TERMS}, index=self._dates)
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """Net exposure held at the end of each trade date, as a fraction of NAV, by currency."""
+        import pandas as pd
+
+        marks = self._marks
+        value = self.columns.units[marks] * self.columns.base_value[marks]
+        held = (value @ self.exposure.T) / self.columns.nav[marks][:, None]
+        return pd.DataFrame(held, index=self._dates, columns=list(self.universe))
+
+    @property
+    def _marks(self) -> Any:
+        marks = np.flatnonzero(self.columns.is_day_end)
+        last = len(self.columns.at) - 1
+        return marks if len(marks) and marks[-1] == last else np.append(marks, last)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """Every fill: when, what, how many units, at what price against which mid, and what it realized and cost."""
+        import pandas as pd
+
+        log = self.journal.log
+        assert log is not None
+        scale = 1 if log.account_currency == "JPY" else 100
+        rows = [
+            {
+                "at": pd.Timestamp(f.at, tz="UTC"),
+                "instrument": log.names[f.instrument],
+                "units": f.units,
+                "price": f.price,
+                "mid": f.mid,
+                "conversion": f.conversion,
+                "cost": abs(f.price - f.mid) * abs(f.units) * f.conversion - f.commission,
+                "realized": f.posted / scale,
+                "reason": f.reason,
+                "client_id": f.client_id,
+            }
+            for f in log.fills
+        ]
+        names = ["at", "instrument", "units", "price", "mid", "conversion", "cost", "realized", "reason", "client_id"]
+        return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def round_trips(self) -> FloatArray:
+        """P&L of each closed round trip in account currency, financing and cost included.
+
+        A round trip runs in one instrument from flat (or a change of sign) to flat (or the next change of sign).
+        """
+        log = self.journal.log
+        assert log is not None
+        scale = 1 if log.account_currency == "JPY" else 100
+        financing = np.vstack([np.zeros((1, len(log.names))), self.columns.posted.cumsum(0)]) / scale
+        units = [0.0] * len(log.names)
+        profit = [0.0] * len(log.names)
+        opened = [0] * len(log.names)
+        closed: list[float] = []
+        for f in log.fills:
+            j = f.instrument
+            now = units[j] + f.units
+            now = 0.0 if abs(now) < 1e-9 else now
+            profit[j] += (f.posted + f.charged) / scale
+            if units[j] == 0:
+                opened[j] = f.tick
+            elif now == 0 or now * units[j] < 0:
+                closed.append(profit[j] + float(financing[f.tick, j] - financing[opened[j], j]))
+                profit[j], opened[j] = 0.0, f.tick
+            units[j] = now
+        return np.array(closed)
+
+    @cached_property
+    def stats(self) -> dict[str, Any]:
+        """The summary: annual figures are decimals per year (260 days), not percent."""
+        returns = self._returns
+        before = self.books.nav[:-1]
+        trips = self.round_trips
+
+        def annual(term: str) -> float:
+            return float((getattr(self.books, term)[1:] / before).mean()) * PERIODS
+
+        years = len(returns) / PERIODS
+        return {
+            "strategy": self.strategy,
+            "start": str(self.books.day[0]),
+            "end": str(self.books.day[-1]),
+            "universe": list(self.universe),
+            "account_currency": self.account_currency,
+            "cash": self.cash,
+            "markup": self.markup,
+            "costs": None if self.costs is None or self.costs.is_free else attrs.asdict(self.costs),
+            "rules": [r.name for r in self.rules],
+            "rebalance": self.rebalance,
+            "annual_return": statistics.annual_return(returns, PERIODS),
+            "cagr": statistics.cagr(returns, PERIODS),
+            "volatility": statistics.volatility(returns, PERIODS),
+            "sharpe": _none_if_nan(statistics.sharpe(returns, PERIODS)),
+            "sharpe_se": _none_if_nan(self._sharpe_error(returns)),
+            "max_drawdown": statistics.max_drawdown(returns),
+            "win_rate": float((trips > 0).mean()) if len(trips) else None,
+            "round_trips": len(trips),
+            "turnover": self._turnover() / years,
+            "spot": annual("spot"),
+            "carry": annual("carry"),
+            "cost": annual("cost"),
+            "translation": annual("translation"),
+            "rounding": annual("rounding"),
+            "final_nav": float(self.books.nav[-1]),
+            "halted": self.halted,
+            "notes": list(self.notes),
+        }
+
+    @staticmethod
+    def _sharpe_error(returns: FloatArray) -> float:
+        if not returns.any():
+            return float("nan")
+        return statistics.sharpe_standard_error(returns, "mertens") * float(np.sqrt(PERIODS))
+
+    def _turnover(self) -> float:
+        """½ Σ |Δw| of every fill, summed over the run (weights at the NAV of the day before)."""
+        log = self.journal.log
+        assert log is not None
+        nav = self.columns.nav
+        return 0.5 * sum(abs(f.units) * f.mid * f.conversion / float(nav[max(f.tick - 1, 0)]) for f in log.fills)
+
+    @property
+    def halted(self) -> str | None:
+        """When and why trading was halted for good, or None."""
+        for at, state in self.journal.states:
+            if state.trading is TradingState.HALTED:
+                return f"{at:%Y-%m-%d} {state.latch}"
+        return None
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write one self-contained HTML report."""
+        from fxcarry.report import write_html
+
+        return write_html([self], Path(path))
+
+
+def backtest(
+    strategy: str | Strategy,
+    *,
+    start: Day | None = None,
+    end: Day | None = None,
+    universe: Sequence[str] | None = None,
+    feed: DataFeed | None = None,
+    rules: Sequence[RiskRule] | None = None,
+    costs: Costs | None = RETAIL,
+    markup: float = DEFAULT_MARKUP,
+    cash: float = DEFAULT_CASH,
+    account_currency: str = "USD",
+    rebalance: Frequency = "monthly",
+    financing: PairRateFinancing | BenchmarkFinancing | Literal["benchmark"] | None = "benchmark",
+    config: Config | str | Path | None = None,
+    history: MarketHistory | None = None,
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Run a strategy over stored history, with the engine that trades live.
+
+    Args:
+        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``.
+        start, end: first and last trade date, both inclusive; default: all there is with verified rates.
+        universe: the currencies to rank and hold; default: the nine other G10 currencies.
+        feed: prices and rates; default: ECB fixings and G10 policy rates (``fxcarry-ecb``).
+        rules: risk rules; ``None`` = the default set, ``[]`` = none.
+        costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads.
+        markup: annual decimal the broker keeps on each side's financing.
+        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns.
+        account_currency: the currency of the account; ranked only if listed in ``universe``.
+        rebalance: "monthly", "weekly" or "daily": the last weekday of the period decides, the next quote fills.
+        financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
+        config: a configuration (or its path) whose settings apply where no argument is given.
+        history: a history read before, so that several runs share it.
+        progress: called with (ticks done, ticks in all).
+
+    Raises ConfigError for a bad argument, DataError for prices or rates that cannot be used, LedgerError if the books
+    do not balance to the cent on every day.
+    """
+    named, chosen, chosen_feed = strategy, strategy, feed
+    if config is not None or isinstance(strategy, str) or (feed is None and history is None):
+        from fxcarry.build import resolve
+
+        settings = resolve(config, strategy)
+        chosen = settings.strategy
+        chosen_feed = feed or settings.feed
+        if settings.config is not None:
+            given = settings.config
+            universe = universe or given.universe
+            account_currency = given.account_currency if account_currency == "USD" else account_currency
+            costs = given.costs if costs is RETAIL else costs
+            markup = given.markup if markup == DEFAULT_MARKUP else markup
+            cash = given.cash if cash == DEFAULT_CASH else cash
+            rebalance = given.rebalance if rebalance == "monthly" else rebalance
+            rules = settings.rules if rules is None else rules
+    if isinstance(chosen, str):
+        raise ConfigError(f"unknown strategy {chosen!r}")
+    account_currency = check_currency(account_currency, "account_currency")
+    members = _universe(universe, account_currency)
+    active = default_rules() if rules is None else tuple(rules)
+    if history is None:
+        assert chosen_feed is not None
+        history = chosen_feed.history(None, None)
+    first, last, notes = _period(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
+    model = BenchmarkFinancing(markup) if financing == "benchmark" else financing
+    broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model)
+    engine = Engine(
+        feed=chosen_feed,
+        broker=broker,
+        strategy=chosen,
+        rules=active,
+        universe=members,
+        rebalance=rebalance,
+        costs=costs,
+    )
+    engine.run(
+        first,
+        last,
+        history=history.in_currency(account_currency, members),
+        **({"progress": progress} if progress is not None else {}),
+    )
+    columns = broker.log.columns()
+    result = BacktestResult(
+        strategy=named if isinstance(named, str) else getattr(named, "__name__", type(named).__name__),
+        universe=members,
+        account_currency=account_currency,
+        markup=markup if financing == "benchmark" else None,
+        costs=costs,
+        rules=active,
+        cash=float(cash),
+        rebalance=rebalance,
+        columns=columns,
+        books=attribute(broker.log, columns),
+        exposure=engine.book.exposure,
+        journal=engine.journal,
+        state=engine.state,
+        notes=(*history.notes, *notes),
+    )
+    return result
+
+
+def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict[str, BacktestResult]:
+    """The same strategy with one thing changed: ``no_rules``, ``gross`` (no mark-up), ``spot_only`` (no interest).
+
+    ``run`` makes a result from keyword changes to the first run. ``gross`` and ``spot_only`` are run without rules, as
+    ``no_rules`` is, so that what differs is the interest and not the day a rule stepped in.
+    """
+    return {
+        "no_rules": result if not result.rules else run(rules=[]),
+        "gross": run(rules=[], markup=0.0),
+        "spot_only": run(rules=[], financing=None),
+    }
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _universe(universe: Sequence[str] | None, account_currency: str) -> tuple[str, ...]:
+    if universe is None:
+        return tuple(c for c in G10 if c != account_currency)
+    if isinstance(universe, str):
+        universe = universe.split(",")
+    members = tuple(check_currency(c.strip() if isinstance(c, str) else c, "universe") for c in universe)
+    if len(set(members)) != len(members):
+        raise ConfigError(f"universe lists a currency twice: {', '.join(members)}")
+    if not [c for c in members if c != account_currency]:
+        raise ConfigError("the universe has no currency to trade", hint="list at least one besides the account currency")
+    return members
+
+
+def as_day(value: Day, name: str) -> date:
+    """A date from a date, a datetime or ISO text; ConfigError names the argument."""
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value).strip())
+    except ValueError:
+        raise ConfigError(f"{name} {value!r} is not a date", hint="write it like 2007-06-29") from None
+
+
+def _period(
+    history: MarketHistory,
+    start: Day | None,
+    end: Day | None,
+    universe: Sequence[str],
+    account_currency: str,
+    *,
+    needs_rates: bool,
+) -> tuple[datetime, datetime, list[str]]:
+    """First and last instant of the run, and notes; clear errors where the data cannot carry it."""
+    if not len(history):
+        raise MissingDataError("the history is empty", hint="check the source")
+    new_york = ZoneInfo("America/New_York")
+    first_day, last_day = (t.astimezone(new_york).date() for t in (history.start, history.end))
+    notes: list[str] = []
+    verified = history.rates_verified_until
+    good = last_day
+    if verified is not None and needs_rates:
+        good = min(last_day, (verified + RATE_BUDGET).date())
+    begin = first_day if start is None else as_day(start, "start")
+    finish = good if end is None else as_day(end, "end")
+    span = f"prices run from {first_day} to {last_day}"
+    if begin > finish:
+        raise ConfigError(f"start {begin} is after end {finish}", hint=f"swap them; {span}")
+    if begin < first_day or finish > last_day or begin > last_day:
+        outside = begin if begin < first_day or begin > last_day else finish
+        raise DataError(f"{outside} is outside the data: {span}", hint="choose dates inside", fields={"date": outside})
+    if verified is not None and needs_rates:
+        if finish > good:
+            notes.append(
+                f"rates are verified only until {verified:%Y-%m-%d}: after {good} they are the last known ones, and the "
+                "staleness rule opens nothing"
+            )
+        elif good < last_day and end is None:
+            notes.append(f"prices go on to {last_day}, but rates are verified only until {verified:%Y-%m-%d}")
+    known = coverage(history)
+    for currency in (*universe, account_currency):
+        if currency == history.numeraire:
+            continue
+        if currency not in known:
+            raise MissingDataError(
+                f"no prices for {currency} in {history.source or 'the feed'}",
+                hint=f"it has {', '.join(sorted({*known, history.numeraire}))}",
+                fields={"currency": currency},
+            )
+        reach = known[currency]
+        if reach.first is None or reach.last is None:
+            raise MissingDataError(f"{currency} has no price at all", hint=f"leave {currency} out")
+        starts, ends = reach.first.date(), reach.last.date()
+        if ends < finish and ends < last_day:
+            raise MissingDataError(
+                f"{currency} has no price after {ends}",
+                hint=f"end by {ends}, or leave {currency} out",
+                fields={"currency": currency},
+            )
+        for before, after in reach.gaps:
+            if after.date() > begin and before.date() < finish:
+                raise MissingDataError(
+                    f"{currency} has no price between {before.date()} and {after.date()}",
+                    hint=f"choose a period outside the gap, or leave {currency} out",
+                    fields={"currency": currency},
+                )
+        if starts > begin:
+            notes.append(f"{currency} enters on {starts}: there is no price before")
+    if needs_rates:
+        for currency in (*universe, account_currency):
+            if currency not in history.rates:
+                raise MissingDataError(
+                    f"no rates for {currency} in {history.source or 'the feed'}",
+                    hint=f"there are rates for {', '.join(sorted(history.rates)) or 'no currency'}; "
+                    "a missing rate is never taken to be zero",
+                    fields={"currency": currency},
+                )
+    return (
+        datetime.combine(begin, time(0), new_york).astimezone(UTC),
+        datetime.combine(finish, time(16, 59, 59), new_york).astimezone(UTC),
+        notes,
+    )
+
+
+def summary(result: BacktestResult, others: Mapping[str, BacktestResult]) -> dict[str, Any]:
+    """``stats`` with the same figures of each variant under ``variants``."""
+    keep = (
+        "annual_return", "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry",
+        "cost", "translation", "rounding", "final_nav", "halted",
+    )  # fmt: skip
+    return {**result.stats, "variants": {name: {k: r.stats[k] for k in keep} for name, r in others.items()}}

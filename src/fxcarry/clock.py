@@ -1,0 +1,86 @@
+"""Ticks over a rebalance schedule.
+
+Every 17:00 New York is a tick: it ends a trading day, books its financing and is when a daily decision is made. An
+intraday history adds a tick at each of its own rows. On a day without a quote (a TARGET holiday, say) the tick is still
+there: the last quote stands, financing accrues.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from fxcarry.conventions import session_ends, trade_dates
+from fxcarry.errors import ConfigError, MissingDataError
+from fxcarry.market import MarketHistory, TimeArray, to_ns
+
+Frequency = Literal["monthly", "weekly", "daily"]
+
+
+def is_due(days: NDArray[np.datetime64], frequency: Frequency) -> NDArray[np.bool_]:
+    """Whether each trade date (datetime64[D], weekdays) is a decision day: the last weekday of its month or week."""
+    following = np.busday_offset(days, 1, roll="forward")
+    if frequency == "monthly":
+        return following.astype("datetime64[M]") != days.astype("datetime64[M]")
+    if frequency == "weekly":
+        return (following - days).astype(int) > 1
+    if frequency == "daily":
+        return np.ones(len(days), bool)
+    raise ConfigError(f"rebalance is {frequency!r}", hint="one of monthly, weekly, daily")
+
+
+@attrs.frozen(eq=False)
+class SteppedClock:
+    """The ticks of a stored history. All arrays are parallel.
+
+    ``at`` is the instant, ``day`` the trade date it belongs to (a tick at 17:00:00 ends its day), ``row`` the last
+    history row observed by then, ``is_fresh`` whether that row is new since the tick before, ``is_day_end`` whether
+    the tick is a 17:00 New York, ``is_due`` whether a strategy is asked.
+    """
+
+    at: TimeArray
+    day: NDArray[np.datetime64]
+    row: NDArray[np.int64]
+    is_fresh: NDArray[np.bool_]
+    is_day_end: NDArray[np.bool_]
+    is_due: NDArray[np.bool_]
+
+    @classmethod
+    def over(
+        cls,
+        history: MarketHistory,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        frequency: Frequency = "monthly",
+    ) -> SteppedClock:
+        """Ticks for ``history`` from ``start`` to ``end`` (both inclusive), or all of it."""
+        times = history.times
+        if not len(times):
+            raise MissingDataError("the history is empty", hint="check the dates and the source")
+        first = times[0] if start is None else max(times[0], to_ns(start))
+        last = times[-1] if end is None else min(times[-1], to_ns(end))
+        days = trade_dates(np.array([first, last]))
+        weekdays = np.arange(days[0], days[1] + 1)
+        ends = session_ends(weekdays[np.is_busday(weekdays)])
+        is_daily = history.interval.total_seconds() >= 20 * 3600
+        at = ends if is_daily else np.union1d(ends, times[(times >= first) & (times <= last)])
+        row = np.searchsorted(times, at, "right") - 1
+        at, row = at[row >= 0], row[row >= 0]
+        before = np.searchsorted(times, at[:1] - np.timedelta64(1, "D"), "right") - 1 if is_daily else row[:1] - 1
+        day = trade_dates(at - np.timedelta64(1, "ns"))
+        is_day_end = np.isin(at, ends)
+        return cls(
+            at=at,
+            day=day,
+            row=row,
+            is_fresh=np.diff(row, prepend=before) > 0,
+            is_day_end=is_day_end,
+            is_due=is_day_end & is_due(day, frequency),
+        )
+
+    def __len__(self) -> int:
+        return len(self.at)

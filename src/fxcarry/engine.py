@@ -1,0 +1,421 @@
+"""The loop. It composes a feed, a broker, a strategy and risk rules, and knows nothing of files or plugins.
+
+At a due tick: strategy → review of the target → units → review of the orders → intent → send. At any other tick the held
+book is reviewed by the same rules. Over stored history and a simulated venue whole blocks of ticks are advanced at once,
+stopping where a rule might bite; :meth:`Engine.run` with ``stepped=True`` asks at every tick instead, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+import numpy as np
+
+from fxcarry.clock import Frequency, SteppedClock
+from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
+from fxcarry.costs import Costs
+from fxcarry.errors import ConfigError, DataError, MissingDataError
+from fxcarry.financing import RollInputs
+from fxcarry.journal import MemoryJournal
+from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
+from fxcarry.model import (
+    Account,
+    Action,
+    Decision,
+    FloatArray,
+    OrderResult,
+    Positions,
+    Proposal,
+    RiskState,
+    TradingState,
+)
+from fxcarry.orders import Book, market_pairs, plan
+from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
+from fxcarry.simulation import Block, SimBroker, Tape
+
+Progress = Callable[[int, int], None]
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+class Engine:
+    """One strategy on one account.
+
+    Args:
+        feed: prices and rates.
+        broker: the simulated venue.
+        strategy: any callable ``(view, account) -> weights``.
+        rules: risk rules; an empty sequence switches them off.
+        universe: the currencies the strategy sees, in the order of its arrays.
+        rebalance: when the strategy is asked.
+        journal: where decisions and orders are written.
+        costs: what trading is expected to cost, shown to the strategy.
+    """
+
+    def __init__(
+        self,
+        *,
+        feed: DataFeed,
+        broker: SimBroker,
+        strategy: Strategy,
+        rules: Sequence[RiskRule],
+        universe: Sequence[str],
+        rebalance: Frequency = "monthly",
+        journal: MemoryJournal | None = None,
+        costs: Costs | None = None,
+    ) -> None:
+        self.feed = feed
+        self.broker = broker
+        self.strategy = strategy
+        self.rules = tuple(rules)
+        self.universe = tuple(universe)
+        self.rebalance: Frequency = rebalance
+        self.journal = journal or MemoryJournal()
+        self.costs = costs or Costs.none()
+        nav = float(broker.get_account_balance())
+        self.state = RiskState(day_start=nav, high_water=nav)
+        self._intention: FloatArray | None = None
+        self._attempt = 0
+        stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
+        self._stop_fraction = min(stops) if stops else None
+        self._seen: tuple[float, bool] | None = None
+
+    # -- running over stored history -------------------------------------------------------------------------------
+
+    def run(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        history: MarketHistory | None = None,
+        stepped: bool = False,
+        progress: Progress = _no_progress,
+    ) -> None:
+        """Run from ``start`` to ``end`` over the feed's history (or ``history``, already in account currency)."""
+        currency = self.broker.account_currency
+        if history is None:
+            history = self.feed.history(None, None).in_currency(currency, self.universe)
+        clock = SteppedClock.over(history, start, end, self.rebalance)
+        if not len(clock):
+            raise MissingDataError("no trading day in the period", hint="choose a longer one")
+        self.book = Book.of(
+            self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency))
+        )
+        self.tape = self.broker.prepare(
+            history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
+        )
+        self.columns = self._columns(history, clock, self.tape)
+        self._stale = self._stale_ticks(history, clock)
+        self.journal.log = self.broker.log
+        due = np.flatnonzero(clock.is_due).tolist()
+        total, tick, upcoming = len(clock), 0, 0
+        while tick < total:
+            while upcoming < len(due) and due[upcoming] < tick:
+                upcoming += 1
+            stop = due[upcoming] + 1 if upcoming < len(due) else total
+            if stepped or self._intention is not None:
+                stop = tick + 1
+            tick = self.broker.advance(stop, self._screen if self.rules else None)
+            last = tick - 1
+            self._note(self.broker.new_results())
+            is_due = upcoming < len(due) and due[upcoming] == last
+            self._decide(last, is_due)
+            if is_due:
+                progress(tick, total)
+        progress(total, total)
+
+    def _columns(self, history: MarketHistory, clock: SteppedClock, tape: Tape) -> MarketColumns:
+        shape = (len(clock), len(self.universe))
+        account = self.broker.account_currency
+        financing = self.broker.financing
+        long = np.full(shape, np.nan)
+        short = np.full(shape, np.nan)
+        if any(c in history.rates for c in self.universe):
+            rates = history.rate_matrix(clock.at, self.universe)
+            own = history.rate_matrix(clock.at, [account])
+            carry = rates - own
+        else:
+            rates = carry = np.full(shape, np.nan)
+            own = np.full((len(clock), 1), np.nan)
+        if financing is not None and len(self.book.names):
+            # A year of holding one account-currency unit of each instrument, both ways.
+            def of(side: int) -> FloatArray:
+                known = {**dict(zip(self.universe, rates.T)), account: own[:, 0]}
+                return np.stack([known[i.exposure[side]] for i in self.book.instruments], 1)
+
+            def basis(side: int) -> FloatArray:
+                codes = [i.exposure[side] for i in self.book.instruments]
+                return np.array([float(history.rates[c].day_count) if c in history.rates else 365.0 for c in codes])
+
+            ones = np.ones((len(clock), len(self.book.names)))
+            pair_long, pair_short = financing.per_unit(
+                RollInputs(
+                    names=self.book.names,
+                    price=ones,
+                    days=ones * 365.0,
+                    base_rate=of(0),
+                    quote_rate=of(1),
+                    base_day_count=basis(0),
+                    quote_day_count=basis(1),
+                )
+            )
+            is_base = self.book.side > 0
+            long[:, self.book.column] = np.where(is_base, pair_long, pair_short)
+            short[:, self.book.column] = np.where(is_base, pair_short, pair_long)
+        return MarketColumns(
+            currencies=self.universe,
+            account_currency=account,
+            times=history.times,
+            spot=history.spot,
+            at=clock.at,
+            row=clock.row,
+            rates=rates,
+            carry=carry,
+            financing_long=long,
+            financing_short=short,
+            trading_cost=self.costs.trading_cost(self.universe, account),
+        )
+
+    def _stale_ticks(self, history: MarketHistory, clock: SteppedClock) -> np.ndarray | None:
+        """Ticks × instruments whose quote is past its budget, None where no rule asks or none is."""
+        budgets = [r.budget(history.interval) for r in self.rules if isinstance(r, Staleness)]
+        if not budgets or not len(self.book.names):
+            return None
+        observed = np.where(np.isfinite(history.spot), np.arange(len(history))[:, None], 0)
+        np.maximum.accumulate(observed, axis=0, out=observed)
+        seen = history.times[observed[clock.row][:, self.book.column]]
+        minutes = open_minutes_array(seen, clock.at[:, None])
+        if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
+            closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
+            days = np.arange(clock.day[0] - 400, clock.day[-1] + 1)
+            count = np.cumsum(np.isin(days, closed) & np.is_busday(days))
+            missed = count[(clock.day - days[0]).astype(int)][:, None] - count[
+                np.maximum((trade_dates(seen) - days[0]).astype(int), 0)
+            ]
+            minutes = minutes - missed * 1440
+        stale = np.asarray(minutes > min(budgets))
+        if history.rates_verified_until is not None:
+            limit = to_ns(history.rates_verified_until + RATE_BUDGET)
+            stale |= (clock.at > limit)[:, None]
+        return stale if stale.any() else None
+
+    def _screen(self, tick: int, block: Block) -> int | None:
+        """The first tick of the block that needs a look, after remembering what came before it."""
+        self._end_day()
+        block.day_start, block.high_water = self.state.day_start, self.state.high_water
+        first: int | None = None
+        if self.state.halt_until is not None or self.state.trading is TradingState.REDUCING:
+            first = 0
+        for rule in self.rules:
+            screen = getattr(rule, "first_breach", None)
+            at = 0 if screen is None else screen(block)
+            if at is not None and (first is None or at < first):
+                first = at
+        committed = len(block.nav) if first is None else first + 1
+        if committed > 1:
+            ends = block.is_day_end[: committed - 1]
+            nav = block.nav[: committed - 1]
+            if ends.all():
+                start, peak = float(nav[-1]), float(nav.max())
+            elif ends.any():
+                start, peak = float(nav[ends][-1]), float(nav[ends].max())
+            else:
+                start, peak = self.state.day_start, self.state.high_water
+            self.state = attrs.evolve(self.state, day_start=start, high_water=max(peak, self.state.high_water))
+        self._seen = (float(block.nav[committed - 1]), bool(block.is_day_end[committed - 1]))
+        return first
+
+    def _end_day(self) -> None:
+        """Carry the last tick's NAV into the risk state once its own decision is made."""
+        if self._seen is not None and self._seen[1]:
+            nav = self._seen[0]
+            self.state = attrs.evolve(self.state, day_start=nav, high_water=max(nav, self.state.high_water))
+        self._seen = None
+
+    # -- deciding --------------------------------------------------------------------------------------------------
+
+    def _note(self, results: Sequence[OrderResult]) -> None:
+        if not results:
+            return
+        self.journal.record(results)
+        stopped = [(r.instrument, 1 if r.filled_units < 0 else -1) for r in results if r.reason == "stop"]
+        if stopped:
+            self.state = attrs.evolve(self.state, stopped=self.state.stopped | set(stopped))
+        if any(r.reason == "margin close-out" for r in results):
+            self._transition(attrs.evolve(self.state, trading=TradingState.HALTED, latch="MARGIN_CLOSEOUT"))
+
+    def _decide(self, tick: int, is_due: bool) -> None:
+        view = MarketView(self.columns, tick)
+        account = self.broker.account()
+        if not self.rules and not is_due:
+            return
+        self._lapse(account, is_due)
+        halted = self.state.trading is TradingState.HALTED
+        if halted:
+            self._intention = None
+            if not account.positions:
+                return
+        if is_due and not halted:
+            self._intention = self._ask(view, account)
+            self._attempt = 0
+        positions = account.positions
+        held = positions.units_for(self.book.names) if isinstance(positions, Positions) else np.empty(0)
+        base_value = self.tape.base_value[tick]
+        nav = float(account.nav)
+        day_end = bool(self.tape.is_day_end[tick])
+        pair_weights = held * base_value / nav
+        context: dict[str, Any] = {
+            "exposure": self.book.exposure,
+            "signal": self.columns.carry[tick],
+            "is_day_end": day_end,
+            "is_due": is_due,
+        }
+        stale = None if self._stale is None else self._stale[tick]
+        adverse = self.broker.adverse(tick, tick + 1)[0] if held.any() and self.rules else None
+        if self._intention is not None and not halted:
+            currency_stale = None
+            if stale is not None:
+                currency_stale = np.zeros(len(self.universe), bool)
+                currency_stale[self.book.column] = stale
+            proposal = Proposal(
+                stage="target",
+                legs=self.universe,
+                weights=self._intention,
+                held=self.book.exposure @ pair_weights,
+                is_stale=currency_stale,
+                **{**context, "exposure": np.eye(len(self.universe))},
+            )
+            decision = review(proposal, self.rules, view, account, self.state)
+            target = self.book.target_units(decision.weights, nav, base_value, held)
+            reason = "rebalance"
+        else:
+            proposal = Proposal(
+                stage="held",
+                legs=self.book.names,
+                weights=pair_weights,
+                held=pair_weights,
+                adverse=adverse,
+                is_stale=stale,
+                **context,
+            )
+            decision = review(proposal, self.rules, view, account, self.state)
+            target = self._shrunk(held, pair_weights, decision.weights)
+            reason = "risk"
+        self.journal.decide(proposal.stage, decision)
+        self._apply(decision, account)
+        if (target != held).any():
+            after = Proposal(
+                stage="orders",
+                legs=self.book.names,
+                weights=target * base_value / nav,
+                held=pair_weights,
+                adverse=adverse,
+                is_stale=stale,
+                **context,
+            )
+            final = review(after, self.rules, view, account, self.state)
+            if final.weights is not after.weights:
+                target = self._shrunk(target, after.weights, final.weights)
+                self.journal.decide("orders", final)
+            orders = plan(
+                self.book,
+                target,
+                held,
+                account_id=account.id,
+                at=account.at,
+                reason=reason if not decision.verdicts or reason == "rebalance" else _why(decision),
+                stop_fraction=self._stop_fraction,
+                attempt=self._attempt,
+            )
+            self.journal.intend(orders)
+            self.journal.record([self.broker.place_market_order(order) for order in orders])
+        self._keep_intention(decision)
+
+    def _keep_intention(self, decision: Decision) -> None:
+        """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
+        if self._intention is None:
+            return
+        held_back = any(
+            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in decision.verdicts
+        )
+        if held_back or self.state.trading is TradingState.REDUCING:
+            self._attempt += 1
+        else:
+            self._intention = None
+
+    def _ask(self, view: MarketView, account: Account) -> FloatArray:
+        weights = as_weights(self.strategy(view, account), self.universe, view.as_of)
+        if view.account_currency in self.universe:
+            weights[self.universe.index(view.account_currency)] = 0.0  # the residual
+        return weights
+
+    def _shrunk(self, units: FloatArray, weights: FloatArray, allowed: FloatArray) -> FloatArray:
+        """Units cut to the allowed weights, whole steps; legs that were not cut stay as they are."""
+        cut = np.abs(allowed) < np.abs(weights)
+        if not cut.any():
+            return units
+        ratio = np.divide(allowed, weights, out=np.zeros(len(units)), where=weights != 0)
+        return np.where(cut, self.book.whole(units * ratio), units)
+
+    def _lapse(self, account: Account, is_due: bool) -> None:
+        state = self.state
+        if state.halt_until is not None and account.at >= state.halt_until and not state.latch:
+            state = attrs.evolve(state, trading=TradingState.ACTIVE, halt_until=None)
+        if is_due and state.stopped:
+            state = attrs.evolve(state, stopped=frozenset())
+        if state is not self.state:
+            self._transition(state)
+
+    def _apply(self, decision: Decision, account: Account) -> None:
+        state = self.state
+        worst = max(decision.verdicts, key=lambda v: v.action, default=None)
+        if worst is None or worst.action < Action.CLOSE:
+            return
+        if worst.action >= Action.FLATTEN_HALT:
+            if state.trading is not TradingState.HALTED:
+                self._transition(attrs.evolve(state, trading=TradingState.HALTED, latch=worst.code, halt_until=None))
+        elif worst.action is Action.HALT_OPENING:
+            until = worst.until or next_day_end(account.at)
+            self._transition(attrs.evolve(state, trading=TradingState.REDUCING, halt_until=until))
+
+    def _transition(self, state: RiskState) -> None:
+        self.state = state
+        self.journal.transition(self.broker.account().at, state)
+
+
+def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArray:
+    """A strategy's answer as an array in universe order. An unknown currency or a number that is not finite is an error."""
+    if isinstance(weights, np.ndarray):
+        if weights.shape != (len(universe),):
+            raise DataError(f"the strategy returned {weights.shape} weights at {at:%Y-%m-%d} for {len(universe)} currencies")
+        result = np.array(weights, float)
+    else:
+        if hasattr(weights, "to_dict"):
+            weights = weights.to_dict()
+        if not isinstance(weights, Mapping):
+            raise DataError(
+                f"the strategy returned {type(weights).__name__} at {at:%Y-%m-%d}",
+                hint="return a mapping or Series of weights by currency",
+            )
+        unknown = [c for c in weights if c not in universe]
+        if unknown:
+            raise ConfigError(
+                f"the strategy returned a weight for {unknown[0]!r} at {at:%Y-%m-%d}",
+                hint=f"the universe is {', '.join(universe)}",
+            )
+        result = np.array([float(weights.get(c, 0.0)) for c in universe])
+    if not np.isfinite(result).all():
+        bad = universe[int(np.flatnonzero(~np.isfinite(result))[0])]
+        raise DataError(f"the strategy's weight for {bad} at {at:%Y-%m-%d} is not a number", hint="leave it out, or 0")
+    return result
+
+
+def _why(decision: Decision) -> str:
+    worst = max(decision.verdicts, key=lambda v: v.action)
+    return worst.code.lower().replace("_", " ")

@@ -1,0 +1,287 @@
+"""Financing as cash: three models of what a broker pays or charges for holding a position overnight.
+
+All are evaluated at 17:00 New York on what is open at that instant, post once per (account, instrument, side, trade
+date), and use one sign: an amount > 0 is received. Formulas run on Decimal (one posting) and on float64 arrays (a whole
+backtest) alike.
+
+Sources: OANDA's published financing example (units × price × rate × days / 365); Interactive Brokers' published FX CFD
+example (benchmark ± spread, / 360) and its interest schedule for cash balances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+import attrs
+import numpy as np
+
+from fxcarry.conventions import roll_days
+from fxcarry.errors import ConfigError, MissingDataError
+from fxcarry.model import Account, FloatArray, Pair, Posting, Rate, Snapshot, to_decimal
+
+Number = Decimal | int | str | float
+
+
+def _accrual(units: Any, price: Any, rate: Any, days: Any, year_days: Any) -> Any:
+    """``units × price × rate × days / year_days``, in quote currency, on numbers or arrays."""
+    return units * price * rate * days / year_days
+
+
+class FinancingModel(Protocol):
+    """What every model offers. ``pair_of`` maps an instrument name to the pair it stands for."""
+
+    def postings(self, account: Account, snapshot: Snapshot, trade_date: date) -> list[Posting]:
+        """The postings of one roll, unrounded; raises MissingDataError rather than post zero for a missing rate."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class RollInputs:
+    """What one or many rolls need, as arrays (rolls × instruments) unless said.
+
+    ``price`` is quote per base at the roll; ``days`` the calendar days it covers; ``base_rate`` and ``quote_rate`` the
+    annual rates known then; the day counts are vectors by instrument.
+    """
+
+    names: Sequence[str]
+    price: FloatArray
+    days: FloatArray
+    base_rate: FloatArray
+    quote_rate: FloatArray
+    base_day_count: FloatArray
+    quote_day_count: FloatArray
+
+
+def _require(rate: Rate | None, currency: str, trade_date: date) -> Rate:
+    if rate is None or not np.isfinite(rate.value):
+        raise MissingDataError(
+            f"no {currency} rate for the roll of {trade_date}",
+            hint="a missing rate is never taken to be zero; leave the currency out or supply its rate",
+            fields={"currency": currency, "trade_date": trade_date},
+        )
+    return rate
+
+
+def _positions(account: Account) -> list[tuple[str, Decimal]]:
+    return [(name, p.units) for name, p in account.positions.items() if p.units]
+
+
+def _price(snapshot: Snapshot, pair: Pair, trade_date: date) -> Decimal:
+    quote = snapshot.quotes.get(pair)
+    if quote is not None:
+        return quote.mid
+    inverse = snapshot.quotes.get(pair.inverse)
+    if inverse is not None:
+        return 1 / inverse.mid
+    raise MissingDataError(
+        f"no {pair} price for the roll of {trade_date}", hint="the roll stays unbooked until there is one"
+    )
+
+
+def _side(units: Decimal) -> Literal["long", "short"]:
+    return "long" if units > 0 else "short"
+
+
+@attrs.frozen
+class PairRateFinancing:
+    """Model A: an annual rate per pair and side, as OANDA publishes it. A positive rate is a credit on both sides.
+
+    ``long_rate`` and ``short_rate`` are annual decimals, one for every instrument or a mapping by instrument name.
+    """
+
+    long_rate: Number | Mapping[str, Number]
+    short_rate: Number | Mapping[str, Number]
+    year_days: int = 365
+
+    def rate(self, instrument: str, units: Any) -> Decimal:
+        """The annual rate that applies to the side held; MissingDataError where a mapping lacks the instrument."""
+        table = self.long_rate if units > 0 else self.short_rate
+        if not isinstance(table, Mapping):
+            return to_decimal(table)
+        if instrument not in table:
+            raise MissingDataError(f"no financing rate for {instrument}", hint="a missing rate is never zero")
+        return to_decimal(table[instrument])
+
+    def accrue(self, units: Number, price: Number, days: int, *, instrument: str = "") -> Decimal:
+        """Cash in quote currency for holding ``units`` (signed, base) over a roll of ``days`` at ``price``; > 0 received.
+
+        Floats are read through their text. Short positions use ``short_rate`` on the absolute size.
+        """
+        held = to_decimal(units)
+        amount: Decimal = _accrual(
+            abs(held), to_decimal(price), self.rate(instrument, held), to_decimal(days), self.year_days
+        )
+        return amount
+
+    def postings(self, account: Account, snapshot: Snapshot, trade_date: date) -> list[Posting]:
+        """One posting per open position, in the pair's quote currency."""
+        posted = []
+        for name, units in _positions(account):
+            pair = Pair.parse(name)
+            days = roll_days(pair, trade_date)
+            posted.append(
+                Posting(
+                    account_id=account.id,
+                    instrument=name,
+                    side=_side(units),
+                    trade_date=trade_date,
+                    days=days,
+                    units=units,
+                    rate=self.rate(name, units),
+                    amount=self.accrue(units, _price(snapshot, pair, trade_date), days, instrument=name),
+                    currency=pair.quote,
+                )
+            )
+        return posted
+
+    def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
+        """Quote currency received per unit held long and per unit held short, for every roll and instrument."""
+        long = np.array([float(self.rate(n, 1)) for n in rolls.names])
+        short = np.array([float(self.rate(n, -1)) for n in rolls.names])
+        return (
+            _accrual(1.0, rolls.price, long, rolls.days, self.year_days),
+            _accrual(1.0, rolls.price, short, rolls.days, self.year_days),
+        )
+
+
+@attrs.frozen
+class BenchmarkFinancing:
+    """Model C: the rate differential base − quote, less ``markup`` on each side (annual decimal, >= 0).
+
+    A long earns ``benchmark − markup``, a short pays ``benchmark + markup``. With ``year_days=None`` each currency
+    accrues on its own day count and the mark-up on 365; a number (IB: 360) is used for everything.
+    """
+
+    markup: float = 0.0
+    year_days: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if not (np.isfinite(self.markup) and self.markup >= 0):
+            raise ConfigError(f"markup is {self.markup}", hint="an annual decimal >= 0, such as 0.01 for 1 % a year")
+
+    def _legs(self, price: Any, days: Any, base: Any, quote: Any, base_dc: Any, quote_dc: Any, m: Any) -> Any:
+        """(benchmark, mark-up) accrual per unit in quote currency."""
+        flat = self.year_days
+        benchmark = _accrual(1, price, base, days, flat or base_dc) - _accrual(1, price, quote, days, flat or quote_dc)
+        return benchmark, _accrual(1, price, m, days, flat or 365)
+
+    def postings(self, account: Account, snapshot: Snapshot, trade_date: date) -> list[Posting]:
+        """One posting per open position, in the pair's quote currency."""
+        posted = []
+        for name, units in _positions(account):
+            pair = Pair.parse(name)
+            base = _require(snapshot.rates.get(pair.base), pair.base, trade_date)
+            quote = _require(snapshot.rates.get(pair.quote), pair.quote, trade_date)
+            days = roll_days(pair, trade_date)
+            benchmark, markup = self._legs(
+                _price(snapshot, pair, trade_date),
+                days,
+                to_decimal(base.value),
+                to_decimal(quote.value),
+                base.day_count,
+                quote.day_count,
+                to_decimal(self.markup),
+            )
+            margin = to_decimal(self.markup)
+            differential = to_decimal(base.value) - to_decimal(quote.value)
+            posted.append(
+                Posting(
+                    account_id=account.id,
+                    instrument=name,
+                    side=_side(units),
+                    trade_date=trade_date,
+                    days=days,
+                    units=units,
+                    rate=differential - margin if units > 0 else -differential - margin,
+                    amount=units * benchmark - abs(units) * markup,
+                    currency=pair.quote,
+                )
+            )
+        return posted
+
+    def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
+        """Quote currency received per unit held long and per unit held short, for every roll and instrument."""
+        benchmark, markup = self._legs(
+            rolls.price,
+            rolls.days,
+            rolls.base_rate,
+            rolls.quote_rate,
+            rolls.base_day_count,
+            rolls.quote_day_count,
+            self.markup,
+        )
+        return benchmark - markup, -benchmark - markup
+
+
+@attrs.frozen
+class CurrencyBalanceFinancing:
+    """Model B: interest on the net settled balance of each currency, as IB pays it on spot FX.
+
+    A credit balance earns ``rate − credit_spread`` (never below zero) on the part above ``free_balance``; a debit
+    balance is charged ``rate + debit_spread``. ``free_balance`` is in account currency; below ``full_rate_nav`` the
+    credit rate is scaled by NAV / ``full_rate_nav``. Amounts are in the balance's own currency.
+    """
+
+    credit_spread: float = 0.005
+    debit_spread: float = 0.015
+    free_balance: float = 10_000.0
+    full_rate_nav: float = 100_000.0
+
+    def postings(self, account: Account, snapshot: Snapshot, trade_date: date) -> list[Posting]:
+        """One posting per currency whose settled balance is not zero, for the calendar days to the next weekday.
+
+        ``account.balances`` must be settled balances: a trade first accrues on its value date.
+        """
+        if trade_date.weekday() > 4:
+            raise ConfigError(f"{trade_date} is not a weekday", hint="every weekday is a trade date, others are not")
+        days = 3 if trade_date.weekday() == 4 else 1
+        posted = []
+        for currency, balance in account.balances.items():
+            if not balance:
+                continue
+            rate = _require(snapshot.rates.get(currency), currency, trade_date)
+            if balance > 0:
+                worth = Decimal(1)
+                if currency != account.currency:
+                    worth = _price(snapshot, Pair(currency, account.currency), trade_date)
+                bearing = max(balance - to_decimal(self.free_balance) / worth, Decimal(0))
+                scale = min(account.nav / to_decimal(self.full_rate_nav), Decimal(1)) if self.full_rate_nav else 1
+                annual = max(to_decimal(rate.value) - to_decimal(self.credit_spread), Decimal(0)) * scale
+            else:
+                bearing = balance
+                annual = to_decimal(rate.value) + to_decimal(self.debit_spread)
+            posted.append(
+                Posting(
+                    account_id=account.id,
+                    instrument=currency,
+                    side=_side(balance),
+                    trade_date=trade_date,
+                    days=days,
+                    units=balance,
+                    rate=annual,
+                    amount=_accrual(bearing, 1, annual, days, rate.day_count),
+                    currency=currency,
+                )
+            )
+        return posted
+
+
+def carry_and_markup(long_rate: float, short_rate: float) -> tuple[float, float]:
+    """Split a pair's two financing rates into (mid carry, mark-up): ((L − S) / 2, −(L + S) / 2), annual decimals."""
+    return (long_rate - short_rate) / 2, -(long_rate + short_rate) / 2
+
+
+class FinancingBook:
+    """Remembers what was posted, so that running the 17:00 job twice posts once."""
+
+    def __init__(self, posted: Collection[tuple[str, str, str, date]] = ()) -> None:
+        self._posted = set(posted)
+
+    def new(self, postings: Sequence[Posting]) -> list[Posting]:
+        """The postings not seen before; they count as posted from now on."""
+        fresh = [p for p in postings if p.key not in self._posted]
+        self._posted.update(p.key for p in fresh)
+        return fresh

@@ -1,0 +1,342 @@
+"""A columnar store of the market (times × currencies) and the window on it that a strategy sees.
+
+Spot is stored as units of a *numeraire* currency per one unit of each currency, so a rising number always means the
+currency gains, whichever way the market quotes it. Rates are point in time: a value is visible only once it was
+published (``available_at``) and in force (``as_of``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from fxcarry.errors import BadQuoteError, DataError, MissingDataError
+from fxcarry.model import FloatArray, Rate, check_currency
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TimeArray = NDArray[np.datetime64]
+
+
+def to_ns(at: datetime) -> np.datetime64:
+    """An aware datetime as UTC nanoseconds; a naive one is an error."""
+    if at.tzinfo is None:
+        raise DataError(f"{at!r} has no time zone", hint="use an aware UTC datetime")
+    return np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "ns")
+
+
+def from_ns(at: np.datetime64) -> datetime:
+    """UTC nanoseconds as an aware datetime."""
+    microseconds: datetime = at.astype("datetime64[us]").item()
+    return microseconds.replace(tzinfo=UTC)
+
+
+@attrs.frozen(eq=False)
+class RateSeries:
+    """The published history of one currency's rate, with every vintage.
+
+    Columns are parallel and sorted by the instant a value became usable: ``as_of`` (what the value is for),
+    ``available_at`` (when it was known), ``value`` (annual decimal). Revisions are rows with the same ``as_of``.
+    """
+
+    currency: str
+    as_of: TimeArray
+    available_at: TimeArray
+    value: FloatArray
+    day_count: int = 360
+    tenor: str = "overnight"
+    source: str = ""
+    _usable: TimeArray = attrs.field(init=False, repr=False)
+    _best: NDArray[np.int64] = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        usable = np.maximum(self.as_of, self.available_at)
+        order = np.lexsort((self.available_at, self.as_of, usable))
+        for name in ("as_of", "available_at", "value"):
+            object.__setattr__(self, name, getattr(self, name)[order])
+        if not np.isfinite(self.value).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.value))[0])
+            raise MissingDataError(
+                f"{self.currency} rate for {str(self.as_of[bad])[:10]} is {self.value[bad]}",
+                hint="leave a missing rate out; it is never taken to be zero",
+            )
+        # The row in force after each row became usable: the latest as_of, then the latest vintage of it.
+        best, top = np.empty(len(usable), np.int64), 0
+        for i in range(len(usable)):
+            if (self.as_of[i], self.available_at[i]) >= (self.as_of[top], self.available_at[top]):
+                top = i
+            best[i] = top
+        object.__setattr__(self, "_usable", usable[order])
+        object.__setattr__(self, "_best", best)
+
+    @classmethod
+    def of(cls, currency: str, rows: Iterable[tuple[datetime, datetime, float]], **about: Any) -> RateSeries:
+        """From (as_of, available_at, value) rows."""
+        table = list(rows)
+        return cls(
+            check_currency(currency),
+            np.array([to_ns(r[0]) for r in table], "datetime64[ns]"),
+            np.array([to_ns(r[1]) for r in table], "datetime64[ns]"),
+            np.array([r[2] for r in table], float),
+            **about,
+        )
+
+    def _rows(self, at: Any) -> NDArray[np.int64]:
+        position = np.searchsorted(self._usable, at, "right") - 1
+        return np.where(position >= 0, self._best[position] if len(self._best) else -1, -1)
+
+    def values(self, at: TimeArray) -> FloatArray:
+        """The rate known and in force at each instant, NaN before the first."""
+        rows = self._rows(at)
+        return np.where(rows >= 0, self.value[rows] if len(self.value) else np.nan, np.nan)
+
+    def get(self, at: datetime) -> Rate | None:
+        """The rate known and in force at one instant, or None before the first."""
+        row = int(self._rows(to_ns(at)))
+        if row < 0:
+            return None
+        return Rate(
+            value=float(self.value[row]),
+            day_count=self.day_count,
+            as_of=from_ns(self.as_of[row]),
+            available_at=from_ns(self.available_at[row]),
+            tenor=self.tenor,
+            source=self.source,
+        )
+
+    def before(self, end: np.datetime64) -> RateSeries:
+        """The same series without anything that became available at or after ``end``."""
+        keep = self.available_at < end
+        return attrs.evolve(self, as_of=self.as_of[keep], available_at=self.available_at[keep], value=self.value[keep])
+
+
+@attrs.frozen(eq=False)
+class MarketHistory:
+    """Spot (times × currencies, numeraire per unit, NaN where there was no quote) and the rates that were known.
+
+    ``times`` are when each row was observed (UTC, strictly increasing). ``half_spread`` is a relative half bid/ask
+    spread of the same shape, or None where the source gives mid prices only. ``rates_verified_until`` is the date up
+    to which a change-point rate table is known to be complete. ``notes`` name what a reader should know of the data.
+    """
+
+    times: TimeArray
+    currencies: tuple[str, ...]
+    spot: FloatArray
+    numeraire: str
+    rates: Mapping[str, RateSeries] = attrs.field(factory=dict)
+    interval: timedelta = timedelta(days=1)
+    half_spread: FloatArray | None = None
+    rates_verified_until: datetime | None = None
+    calendar: str = ""
+    notes: tuple[str, ...] = ()
+    source: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.spot.shape != (len(self.times), len(self.currencies)):
+            raise DataError(f"spot has shape {self.spot.shape}, expected {(len(self.times), len(self.currencies))}")
+        step = np.diff(self.times.astype("datetime64[ns]").astype(np.int64))
+        if (step <= 0).any():
+            at = int(np.flatnonzero(step <= 0)[0]) + 1
+            kind = "repeated" if step[at - 1] == 0 else "out of order"
+            raise DataError(
+                f"row {at + 1} ({str(self.times[at])[:19]}) is {kind}", hint="sort the rows by time and keep one of each"
+            )
+        with np.errstate(invalid="ignore"):
+            bad = (self.spot <= 0) | np.isinf(self.spot)
+        if bad.any():
+            row, column = (int(x[0]) for x in np.nonzero(bad))
+            raise BadQuoteError(
+                f"{self.currencies[column]} at {str(self.times[row])[:19]} is {self.spot[row, column]}",
+                hint="a price is finite and > 0; leave a missing one empty",
+            )
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def start(self) -> datetime:
+        """When the first row was observed."""
+        return from_ns(self.times[0])
+
+    @property
+    def end(self) -> datetime:
+        """When the last row was observed."""
+        return from_ns(self.times[-1])
+
+    def between(self, start: datetime | None, end: datetime | None) -> MarketHistory:
+        """Rows with start <= time < end, and rates available before ``end``."""
+        first = 0 if start is None else int(np.searchsorted(self.times, to_ns(start), "left"))
+        last = len(self) if end is None else int(np.searchsorted(self.times, to_ns(end), "left"))
+        rates = self.rates if end is None else {c: r.before(to_ns(end)) for c, r in self.rates.items()}
+        return attrs.evolve(
+            self,
+            times=self.times[first:last],
+            spot=self.spot[first:last],
+            half_spread=None if self.half_spread is None else self.half_spread[first:last],
+            rates=rates,
+        )
+
+    def in_currency(self, account_currency: str, currencies: Sequence[str]) -> MarketHistory:
+        """The same market as account currency per unit, with columns in the order of ``currencies``.
+
+        The account currency itself may be listed: its spot is 1. Raises MissingDataError for a currency without a
+        column or without rates.
+        """
+        for currency in (account_currency, *currencies):
+            if currency != self.numeraire and currency not in self.currencies:
+                raise MissingDataError(
+                    f"no prices for {currency} in {self.source or 'this history'}",
+                    hint=f"it has {', '.join(sorted({*self.currencies, self.numeraire}))}",
+                    fields={"currency": currency},
+                )
+        column = {c: self.spot[:, i] for i, c in enumerate(self.currencies)}
+        column.setdefault(self.numeraire, np.ones(len(self)))
+        account = column[account_currency]
+        spot = np.stack([column[c] / account for c in currencies], 1) if currencies else np.empty((len(self), 0))
+        half = None
+        if self.half_spread is not None:
+            spread = {c: self.half_spread[:, i] for i, c in enumerate(self.currencies)}
+            half = np.stack([spread.get(c, np.zeros(len(self))) for c in currencies], 1)
+        return attrs.evolve(
+            self, currencies=tuple(currencies), spot=spot, numeraire=account_currency, half_spread=half
+        )
+
+    def rate_matrix(self, at: TimeArray, currencies: Sequence[str]) -> FloatArray:
+        """The rate of each currency known at each instant (annual decimals, instants × currencies, NaN = none yet)."""
+        for currency in currencies:
+            if currency not in self.rates:
+                raise MissingDataError(
+                    f"no rates for {currency} in {self.source or 'this history'}",
+                    hint=f"there are rates for {', '.join(sorted(self.rates)) or 'no currency'}; "
+                    "a missing rate is never taken to be zero",
+                    fields={"currency": currency},
+                )
+        if not currencies:
+            return np.empty((len(at), 0))
+        return np.stack([self.rates[c].values(at) for c in currencies], 1)
+
+
+class MarketView:
+    """What is known at ``as_of``: a window on the store that ends there. It cannot express a look into the future.
+
+    Vectors are in universe order. ``spot`` is account currency per unit; ``carry`` is the annual rate differential to
+    the account currency of holding each currency (> 0 earns); ``financing_long`` and ``financing_short`` are what the
+    broker pays for holding or owing it (annual, > 0 received); ``trading_cost`` is what moving a weight by 1 costs, as
+    a fraction of NAV.
+    """
+
+    __slots__ = ("_columns", "_row", "_tick", "account_currency", "as_of", "currencies")
+
+    def __init__(self, columns: MarketColumns, tick: int) -> None:
+        self._columns = columns
+        self._tick = tick
+        self._row = int(columns.row[tick])
+        self.as_of = from_ns(columns.at[tick])
+        self.currencies = columns.currencies
+        self.account_currency = columns.account_currency
+
+    def values(self, name: str) -> FloatArray:
+        """One of the vectors by name (``"spot"``, ``"carry"``, …) as a read-only array, without making a Series."""
+        if name == "spot":
+            return self._columns.spot[self._row]
+        if name == "trading_cost":
+            return self._columns.trading_cost
+        array: FloatArray = getattr(self._columns, name)[self._tick]
+        return array
+
+    def _series(self, name: str) -> pd.Series:
+        return self._columns.to_series(self.values(name))
+
+    @property
+    def spot(self) -> pd.Series:
+        """Account currency per unit of each currency: the last quote at or before ``as_of``."""
+        return self._series("spot")
+
+    @property
+    def rates(self) -> pd.Series:
+        """Annual interest rate of each currency (decimal), as known and in force at ``as_of``."""
+        return self._series("rates")
+
+    @property
+    def carry(self) -> pd.Series:
+        """Annual rate differential to the account currency (decimal, > 0 earns), rates as quoted."""
+        return self._series("carry")
+
+    @property
+    def financing_long(self) -> pd.Series:
+        """Annual financing of being long each currency against the account currency (> 0 received)."""
+        return self._series("financing_long")
+
+    @property
+    def financing_short(self) -> pd.Series:
+        """Annual financing of being short each currency against the account currency (> 0 received)."""
+        return self._series("financing_short")
+
+    @property
+    def trading_cost(self) -> pd.Series:
+        """What moving each currency's weight by 1 costs, as a fraction of NAV (>= 0)."""
+        return self._series("trading_cost")
+
+    def spot_rows(self, n: int) -> FloatArray:
+        """The last ``n`` rows of spot as a read-only array (fewer near the start), newest last."""
+        return self._columns.spot[max(0, self._row + 1 - n) : self._row + 1]
+
+    def history(self, n: int) -> pd.DataFrame:
+        """The last ``n`` rows of spot, newest last."""
+        return self._columns.to_frame(self.spot_rows(n), self._row)
+
+    def returns(self, n: int) -> pd.DataFrame:
+        """The last ``n`` simple spot returns from row to row, newest last, NaN where a quote is missing."""
+        spot = self.spot_rows(n + 1)
+        return self._columns.to_frame(spot[1:] / spot[:-1] - 1.0, self._row)
+
+    def __repr__(self) -> str:
+        return f"MarketView(as_of={self.as_of:%Y-%m-%d %H:%M}, currencies={', '.join(self.currencies)})"
+
+
+@attrs.define(eq=False)
+class MarketColumns:
+    """The arrays behind the views, in universe order: ``spot`` by history row, the rest by tick.
+
+    ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view is handed
+    out; nothing after them is reachable through a view.
+    """
+
+    currencies: tuple[str, ...]
+    account_currency: str
+    times: TimeArray
+    spot: FloatArray
+    at: TimeArray
+    row: NDArray[np.int64]
+    rates: FloatArray
+    carry: FloatArray
+    financing_long: FloatArray
+    financing_short: FloatArray
+    trading_cost: FloatArray
+    _index: Any = None
+
+    def __attrs_post_init__(self) -> None:
+        arrays = (self.spot, self.rates, self.carry, self.financing_long, self.financing_short, self.trading_cost)
+        for array in arrays:
+            array.setflags(write=False)
+
+    def to_series(self, values: FloatArray) -> pd.Series:
+        """A labeled copy of one vector."""
+        import pandas as pd
+
+        if self._index is None:
+            self._index = pd.Index(self.currencies)
+        return pd.Series(values.copy(), index=self._index)
+
+    def to_frame(self, values: FloatArray, row: int) -> pd.DataFrame:
+        """A labeled copy of rows that end at ``row``."""
+        import pandas as pd
+
+        index = pd.DatetimeIndex(self.times[row + 1 - len(values) : row + 1], tz="UTC")
+        return pd.DataFrame(values.copy(), index=index, columns=list(self.currencies))

@@ -1,0 +1,179 @@
+"""The six protocols a part may implement, and the capability flags of a broker. Signatures and contracts only.
+
+No base class is needed: any object with these members will do, and any callable is a strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+from fxcarry.market import MarketHistory, MarketView
+from fxcarry.model import (
+    Account,
+    Alert,
+    FloatArray,
+    Instrument,
+    Order,
+    OrderResult,
+    Pair,
+    Position,
+    Proposal,
+    RiskState,
+    Snapshot,
+    Transaction,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Weights: TypeAlias = "Mapping[str, float] | pd.Series | FloatArray"
+"""Signed fractions of NAV by currency: absent = 0, an unknown currency or NaN is an error. An array is in universe order."""
+
+Strategy: TypeAlias = Callable[[MarketView, Account], Any]
+"""``(view, account) -> Weights``: what to hold, as known at ``view.as_of``."""
+
+
+class Capability(StrEnum):
+    """What a venue can do; conformance suites skip what is not claimed."""
+
+    UNIQUE_CLIENT_IDS = "unique-client-ids"
+    NATIVE_STOPS = "native-stops"
+    PARTIAL_FILLS = "partial-fills"
+    SPOT_FX = "spot-fx"
+    FINANCING = "financing"
+    HEDGING = "hedging"
+
+
+@runtime_checkable
+class DataFeed(Protocol):
+    """Prices and rates, each with the instant it is from."""
+
+    @property
+    def name(self) -> str:
+        """The feed's short name."""
+        ...
+
+    @property
+    def interval(self) -> timedelta:
+        """How often the feed can be fresh; staleness budgets build on it."""
+        ...
+
+    def snapshot(self, at: datetime) -> Snapshot:
+        """The last quotes and the rates known at ``at``; raises StaleDataError or MissingDataError."""
+        ...
+
+    def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
+        """Rows with start <= time < end; rates carry ``available_at``."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open."""
+        ...
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """A venue with one account. Reads raise BrokerUnavailable: an empty mapping always means flat."""
+
+    @property
+    def name(self) -> str:
+        """The broker's short name."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the venue can do."""
+        ...
+
+    def connect(self) -> None:
+        """Open the connection."""
+        ...
+
+    def sync(self, snapshot: Snapshot) -> Account:
+        """Live: ask the venue. Simulated: advance the market, accrue, trigger."""
+        ...
+
+    def get_account_balance(self) -> Decimal:
+        """Cash in account currency."""
+        ...
+
+    def get_positions(self) -> Mapping[str, Position]:
+        """Open positions by instrument name."""
+        ...
+
+    def get_orders(self) -> Sequence[OrderResult]:
+        """Working orders and stops."""
+        ...
+
+    def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
+        """Steps, minimum, margin and financing rates of what stands for each pair."""
+        ...
+
+    def place_market_order(self, order: Order) -> OrderResult:
+        """Trade now."""
+        ...
+
+    def place_limit_order(self, order: Order) -> OrderResult:
+        """Trade at ``order.limit_price`` or better."""
+        ...
+
+    def set_stop(self, instrument: str, price: Decimal | None) -> OrderResult:
+        """Set or remove the protective stop of the whole position."""
+        ...
+
+    def cancel_order(self, client_id: str) -> OrderResult:
+        """Cancel a working order."""
+        ...
+
+    def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        """What the venue knows of these orders; never guesses."""
+        ...
+
+    def transactions(self, since: str | None) -> Sequence[Transaction]:
+        """Fills, financing, fees and transfers after the transaction ``since``, by the venue's own id."""
+        ...
+
+    def close_all_positions(self) -> Sequence[OrderResult]:
+        """Cancel working orders, close everything, verify flat by reading again."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+@runtime_checkable
+class RiskRule(Protocol):
+    """A pure rule: it may shrink, close or halt, never enlarge.
+
+    A rule may also offer ``first_breach(block) -> int | None``, the first tick of a block at which it might bite; a
+    simulated run then need not step every tick. A rule without it is asked at every tick.
+    """
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        ...
+
+    def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
+        """What the rule says of the proposal."""
+        ...
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """A channel to a person. It may fail; it never stops the engine."""
+
+    @property
+    def name(self) -> str:
+        """The channel's name."""
+        ...
+
+    def notify(self, alert: Alert) -> None:
+        """Deliver one alert."""
+        ...

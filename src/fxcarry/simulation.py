@@ -1,0 +1,727 @@
+"""The only simulated venue: fills at the next quote, margin, financing, native stops, close-out.
+
+The market is a :class:`Tape`, arrays of ticks × instruments. Between fills the position is constant, so a whole block of
+ticks is evaluated at once; a live snapshot is a tape of one tick, and both give the same numbers.
+
+Cash is kept in whole minor units (cents), every posting rounded when it is posted; positions and prices are float64,
+exact for whole units. Orders fill at the next fresh quote after they were placed, never at the one they were decided on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from fxcarry.conventions import day_count, roll_days, roll_days_table, session_ends, trade_dates
+from fxcarry.costs import Costs
+from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
+from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
+from fxcarry.ledger import TransactionLog
+from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
+from fxcarry.model import (
+    Account,
+    FloatArray,
+    Instrument,
+    Order,
+    OrderResult,
+    OrderStatus,
+    Pair,
+    Position,
+    Positions,
+    Snapshot,
+    Transaction,
+    minor_digits,
+    to_decimal,
+)
+from fxcarry.protocols import Capability
+
+LinearFinancing = PairRateFinancing | BenchmarkFinancing
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Tape:
+    """The market in tick order. Arrays are ticks × instruments unless said.
+
+    ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
+    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at. ``is_fresh`` marks quotes
+    observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
+    receives at this tick's 17:00 roll (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
+    quote: what is filled then does not take part.
+    """
+
+    at: TimeArray
+    day: NDArray[np.datetime64]
+    is_day_end: NDArray[np.bool_]
+    mid: FloatArray
+    conversion: FloatArray
+    base_value: FloatArray
+    bid: FloatArray
+    ask: FloatArray
+    is_fresh: NDArray[np.bool_]
+    any_fresh: Sequence[bool]
+    roll_days: NDArray[np.int64]
+    roll_long: FloatArray
+    roll_short: FloatArray
+    rolls_first: Sequence[bool]
+
+
+@attrs.define(eq=False)
+class Block:
+    """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
+
+    ``adverse()`` is each position's move against its average entry on the closing side (> 0 loses, NaN where flat).
+    ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
+    """
+
+    at: TimeArray
+    nav: FloatArray
+    units: FloatArray
+    base_value: FloatArray
+    is_day_end: NDArray[np.bool_]
+    adverse: Callable[[], FloatArray]
+    day_start: float = np.nan
+    high_water: float = np.nan
+
+
+Screen = Callable[[int, Block], int | None]
+
+
+def forward_filled(values: FloatArray) -> FloatArray:
+    """Each column's last number so far; 0 before its first."""
+    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
+    np.maximum.accumulate(rows, axis=0, out=rows)
+    return np.nan_to_num(np.take_along_axis(values, rows, axis=0))
+
+
+class SimBroker:
+    """A simulated margin account in one currency, netting by instrument.
+
+    Args:
+        cash: opening balance in account currency.
+        account_currency: the currency money is kept in.
+        costs: what trading costs; ``None`` = fills at mid.
+        financing: pair rates or benchmark ± mark-up; ``None`` = no financing (and no rates needed).
+        margin_rate: required margin / notional of every instrument.
+        closeout_level: everything is closed when NAV <= this share of the margin used.
+        account_id: the account's name in postings and client ids.
+    """
+
+    name = "simulated"
+    capabilities = frozenset(
+        {Capability.UNIQUE_CLIENT_IDS, Capability.NATIVE_STOPS, Capability.SPOT_FX, Capability.FINANCING}
+    )
+
+    def __init__(
+        self,
+        *,
+        cash: float | Decimal = 1_000_000,
+        account_currency: str = "USD",
+        costs: Costs | None = None,
+        financing: LinearFinancing | None = None,
+        margin_rate: float = 1 / 30,
+        closeout_level: float = 0.5,
+        account_id: str = "simulated",
+    ) -> None:
+        opening = to_decimal(cash)
+        if not (opening.is_finite() and opening > 0):
+            raise ConfigError(f"cash is {cash}", hint="a simulated account opens with cash > 0")
+        self.account_currency = account_currency
+        self.account_id = account_id
+        self.costs = costs or Costs.none()
+        self.financing = financing
+        self.margin_rate = margin_rate
+        self.closeout_level = closeout_level
+        self._scale = 10 ** minor_digits(account_currency)
+        self._cash = round(opening * self._scale)
+        self._pairs: tuple[Pair, ...] = ()
+        self.names: tuple[str, ...] = ()
+        self._last_at: np.datetime64 | None = None
+        self.log = TransactionLog(account_currency, self._cash / self._scale)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        count = len(self.names)
+        self.units: FloatArray = np.zeros(count)
+        self.average: FloatArray = np.zeros(count)
+        self._stop_fraction: FloatArray = np.full(count, np.nan)
+        self._stop: FloatArray = np.full(count, np.nan)
+        self._has_stops = False
+        self._pending: list[Order] = []
+        self._results: dict[str, OrderResult] = {}
+        self._new_results: list[OrderResult] = []
+        self._nav = self._cash / self._scale
+        self._tape: Tape | None = None
+        self._tick = -1
+
+    # -- the market ------------------------------------------------------------------------------------------------
+
+    def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
+        """An instrument per pair; the book is opened for these pairs the first time it is asked."""
+        wanted = tuple(pairs)
+        if not self._pairs:
+            self._pairs = wanted
+            self.names = tuple(map(str, wanted))
+            self.log.open(self.names, self._pairs)
+            self._allocate()
+        missing = [str(p) for p in wanted if p not in self._pairs]
+        if missing:
+            raise ConfigError(f"{', '.join(missing)} cannot be added to an open simulated book")
+        margin = to_decimal(self.margin_rate)
+        return {str(p): Instrument(name=str(p), exposure=p, margin_rate=margin) for p in wanted}
+
+    def prepare(
+        self,
+        history: MarketHistory,
+        *,
+        at: TimeArray,
+        day: NDArray[np.datetime64],
+        row: NDArray[np.int64],
+        is_fresh: NDArray[np.bool_],
+        is_day_end: NDArray[np.bool_],
+    ) -> Tape:
+        """Load stored history (in account currency, one column a currency) as the tape to be advanced over."""
+        currencies = history.currencies
+        finite = np.isfinite(history.spot)
+        filled = forward_filled(history.spot)
+        half = None if history.half_spread is None else history.half_spread[row]
+        self._tape = self._make_tape(
+            currencies=currencies,
+            spot=filled[row],
+            is_fresh=finite[row] & is_fresh[:, None],
+            half_spread=half,
+            at=at,
+            day=day,
+            is_day_end=is_day_end,
+            rolls_first=is_fresh & (history.times[row] == at),
+            rates=history,
+            days=lambda pair: _days_at(pair, day, is_day_end),
+        )
+        self.log.load(self._tape)
+        self._tick = -1
+        return self._tape
+
+    def _make_tape(
+        self,
+        *,
+        currencies: Sequence[str],
+        spot: FloatArray,
+        is_fresh: NDArray[np.bool_],
+        half_spread: FloatArray | None,
+        at: TimeArray,
+        day: NDArray[np.datetime64],
+        is_day_end: NDArray[np.bool_],
+        rolls_first: NDArray[np.bool_],
+        rates: MarketHistory,
+        days: Callable[[Pair], NDArray[np.int64]],
+    ) -> Tape:
+        column = {c: i for i, c in enumerate(currencies)}
+        ones, always = np.ones(len(at)), np.ones(len(at), bool)
+
+        def value(currency: str) -> FloatArray:
+            return ones if currency == self.account_currency else spot[:, column[currency]]
+
+        def fresh(currency: str) -> NDArray[np.bool_]:
+            return always if currency == self.account_currency else is_fresh[:, column[currency]]
+
+        base_value = _columns(value(p.base) for p in self._pairs)
+        conversion = _columns(value(p.quote) for p in self._pairs)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mid = np.nan_to_num(base_value / conversion, posinf=0.0)
+        half = np.array([self.costs.half_spread(p) for p in self._pairs])
+        if half_spread is not None:
+            seen = _columns(half_spread[:, [column[c] for c in p if c in column]].sum(1) for p in self._pairs)
+            half = np.where(seen > 0, seen, half)
+        pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self._pairs], 1)
+        roll_days_ = np.stack([days(p) for p in self._pairs], 1)
+        long, short = self._roll_amounts(rates, at, mid, conversion, roll_days_)
+        return Tape(
+            at=at,
+            day=day,
+            is_day_end=is_day_end,
+            mid=mid,
+            conversion=conversion,
+            base_value=base_value,
+            bid=mid * (1 - half),
+            ask=mid * (1 + half),
+            is_fresh=pair_fresh,
+            any_fresh=pair_fresh.any(1).tolist(),
+            roll_days=roll_days_,
+            roll_long=long,
+            roll_short=short,
+            rolls_first=(rolls_first & is_day_end).tolist(),
+        )
+
+    def _roll_amounts(
+        self, rates: MarketHistory, at: TimeArray, mid: FloatArray, conversion: FloatArray, days: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        if self.financing is None:
+            return np.zeros(mid.shape), np.zeros(mid.shape)
+        base = [p.base for p in self._pairs]
+        quote = [p.quote for p in self._pairs]
+        if isinstance(self.financing, PairRateFinancing):  # its rates are the broker's own; no benchmark is needed
+            base_rate = quote_rate = np.zeros(mid.shape)
+        else:
+            base_rate = rates.rate_matrix(at, base)
+            quote_rate = rates.rate_matrix(at, quote)
+            unknown = ~np.isfinite(base_rate + quote_rate) & (mid > 0) & (days > 0)
+            if unknown.any():
+                tick, j = (int(x[0]) for x in np.nonzero(unknown))
+                raise MissingDataError(
+                    f"no rate known for {self.names[j]} at the roll of {str(at[tick])[:10]}",
+                    hint="start later, or supply the rate; a missing rate is never taken to be zero",
+                )
+        series = rates.rates
+
+        def basis(currencies: list[str]) -> FloatArray:
+            return np.array([float(series[c].day_count if c in series else day_count(c)) for c in currencies])
+
+        long, short = self.financing.per_unit(
+            RollInputs(
+                names=self.names,
+                price=mid,
+                days=days.astype(float),
+                base_rate=np.nan_to_num(base_rate),
+                quote_rate=np.nan_to_num(quote_rate),
+                base_day_count=basis(base),
+                quote_day_count=basis(quote),
+            )
+        )
+        return long * conversion, short * conversion
+
+    def sync(self, snapshot: Snapshot) -> Account:
+        """Advance to a live snapshot: book every 17:00 roll since the last one, trigger stops, fill what waits."""
+        at = to_ns(snapshot.at)
+        since = self._last_at if self._last_at is not None else at
+        first, last = trade_dates(np.array([since, at], "datetime64[ns]"))
+        weekdays = np.arange(first, last + 1)
+        ends = session_ends(weekdays[np.is_busday(weekdays)])
+        instants = np.union1d(ends[(ends > since) & (ends <= at)], np.array([at], "datetime64[ns]"))
+        if self._last_at is None and (ends == at).any():
+            instants = np.array([at], "datetime64[ns]")
+        currencies = sorted({c for p in self._pairs for c in p} - {self.account_currency})
+        spot = np.empty(len(currencies))
+        fresh = np.empty(len(currencies), bool)
+        half = np.zeros(len(currencies))
+        for i, currency in enumerate(currencies):
+            spot[i], half[i], observed = _quoted(snapshot, currency, self.account_currency)
+            fresh[i] = self._last_at is None or to_ns(observed) > self._last_at
+        rates = _rates_of(snapshot)
+        count = len(instants)
+        is_last = np.arange(count) == count - 1
+        tape = self._make_tape(
+            currencies=currencies,
+            spot=np.repeat(spot[None], count, 0),
+            is_fresh=fresh & is_last[:, None],
+            half_spread=np.repeat(half[None], count, 0),
+            at=instants,
+            day=trade_dates(instants - np.timedelta64(1, "ns")),
+            is_day_end=np.isin(instants, ends),
+            rolls_first=is_last & np.array([any(to_ns(q.as_of) == at for q in snapshot.quotes.values())] * count),
+            rates=rates,
+            days=lambda pair: _days_at(pair, trade_dates(instants - np.timedelta64(1, "ns")), np.isin(instants, ends)),
+        )
+        self._tape = tape
+        self.log.load(tape)
+        self._tick = -1
+        self.advance(count)
+        self._last_at = at
+        return self.account()
+
+    # -- advancing -------------------------------------------------------------------------------------------------
+
+    def advance(self, stop: int, screen: Screen | None = None) -> int:
+        """Process ticks up to (not including) ``stop``; return the next tick.
+
+        ``screen`` is shown each block of constant positions and returns the offset of the first tick at which a rule
+        might bite; the broker stops after that tick.
+        """
+        tape = self._loaded()
+        tick = self._tick + 1
+        while tick < stop:
+            before = self.units
+            if tape.any_fresh[tick]:
+                if self._has_stops:
+                    self._trigger_stops(tick)
+                if self._pending:
+                    self._fill_pending(tick)
+            last = stop if not self._pending else min(stop, tick + 1)
+            posted, exact, nav = self._path(tick, last, before)
+            count = len(nav)
+            is_open = bool(self.units.any())
+            if is_open:
+                margin = (tape.base_value[tick:last] @ (np.abs(self.units) * self.margin_rate)) * self.closeout_level
+                below = nav <= margin
+                if below.any():
+                    count = int(below.argmax()) + 1
+                    if count == 1:
+                        self._close_out(tick)
+                        continue
+                    count -= 1
+                if self._has_stops:
+                    hit = self._stops_hit(tick, tick + count)
+                    if hit:
+                        count = hit
+            breach = None
+            if screen is not None:
+                breach = screen(
+                    tick,
+                    Block(
+                        tape.at[tick : tick + count],
+                        nav[:count],
+                        self.units,
+                        tape.base_value[tick : tick + count],
+                        tape.is_day_end[tick : tick + count],
+                        partial(self.adverse, tick, tick + count),
+                    ),
+                )
+                if breach is not None:
+                    count = breach + 1
+            self._cash += int(posted[:count].sum())
+            self.log.book_rolls(tick, posted[:count], exact[:count], nav[:count], self.units)
+            self._nav = float(nav[count - 1])
+            tick += count
+            self._tick = tick - 1
+            if breach is not None:
+                break
+        return self._tick + 1
+
+    def _path(self, first: int, last: int, before: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        """Financing posted (minor units) and exact (account currency), and NAV, for constant positions."""
+        tape = self._loaded()
+        units = self.units
+        exact = tape.roll_long[first:last] * np.maximum(units, 0) + tape.roll_short[first:last] * np.maximum(-units, 0)
+        if before is not units and tape.rolls_first[first]:
+            exact[0] = tape.roll_long[first] * np.maximum(before, 0) + tape.roll_short[first] * np.maximum(-before, 0)
+        posted = np.rint(exact * self._scale)
+        cash = self._cash + posted.sum(1).cumsum()
+        nav = (
+            cash / self._scale
+            + tape.base_value[first:last] @ units
+            - tape.conversion[first:last] @ (units * self.average)
+        )
+        return posted.astype(np.int64), exact, nav
+
+    def adverse(self, first: int, last: int) -> FloatArray:
+        """Move of the closing side against the average entry, ticks × instruments; > 0 loses, NaN where flat."""
+        tape = self._loaded()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            long = 1 - tape.bid[first:last] / self.average
+            short = tape.ask[first:last] / self.average - 1
+        return np.where(self.units > 0, long, np.where(self.units < 0, short, np.nan))
+
+    def _stops_hit(self, first: int, last: int) -> int:
+        """Offset of the first tick after ``first`` whose fresh quote is through a stop, 0 for none."""
+        tape = self._loaded()
+        hit = self._through_stop(slice(first + 1, last)) & tape.is_fresh[first + 1 : last]
+        ticks = hit.any(1)
+        return int(ticks.argmax()) + 1 if ticks.any() else 0
+
+    def _through_stop(self, where: Any) -> NDArray[np.bool_]:
+        tape = self._loaded()
+        slack = 1e-12 * self._stop
+        through: NDArray[np.bool_] = np.where(
+            self.units > 0, tape.bid[where] <= self._stop + slack, tape.ask[where] >= self._stop - slack
+        )
+        return through & (self.units != 0) & np.isfinite(self._stop)
+
+    def _trigger_stops(self, tick: int) -> None:
+        hit = self._through_stop(tick) & self._loaded().is_fresh[tick]
+        for j in np.flatnonzero(hit).tolist():
+            closing = to_decimal(-self.units[j])
+            order = Order(
+                client_id=f"stop-{self.names[j]}-{self.log.next_id}",
+                instrument=self.names[j],
+                units=closing,
+                is_reducing=True,
+                reason="stop",
+            )
+            self._fill(tick, j, order)
+            for waiting in [o for o in self._pending if o.instrument == self.names[j]]:
+                self._pending.remove(waiting)
+                self._resolve(waiting, OrderStatus.CANCELLED, reason="position stopped out")
+
+    def _close_out(self, tick: int) -> None:
+        for waiting in self._pending:
+            self._resolve(waiting, OrderStatus.CANCELLED, reason="margin close-out")
+        self._pending = []
+        for j in np.flatnonzero(self.units).tolist():
+            order = Order(
+                client_id=f"closeout-{self.names[j]}-{self.log.next_id}",
+                instrument=self.names[j],
+                units=to_decimal(-self.units[j]),
+                is_reducing=True,
+                reason="margin close-out",
+            )
+            self._fill(tick, j, order)
+
+    def _fill_pending(self, tick: int) -> None:
+        fresh = self._loaded().is_fresh[tick]
+        waiting: list[Order] = []
+        for order in self._pending:
+            j = self.names.index(order.instrument)
+            if not fresh[j] or not self._is_marketable(tick, j, order):
+                waiting.append(order)
+            else:
+                self._fill(tick, j, order)
+        self._pending = waiting
+
+    def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
+        if order.type == "market" or order.limit_price is None:
+            return True
+        tape, limit = self._loaded(), float(order.limit_price)
+        return bool(tape.ask[tick, j] <= limit) if order.units > 0 else bool(tape.bid[tick, j] >= limit)
+
+    def _fill(self, tick: int, j: int, order: Order) -> None:
+        tape = self._loaded()
+        traded, held, average = float(order.units), float(self.units[j]), float(self.average[j])
+        if order.is_reducing:  # never more than what is held, never the other way
+            if traded * held >= 0:
+                self._resolve(order, OrderStatus.CANCELLED, reason="nothing to reduce")
+                return
+            traded = -held if abs(traded) > abs(held) else traded
+        price = float(tape.ask[tick, j] if traded > 0 else tape.bid[tick, j])
+        mid, conversion = float(tape.mid[tick, j]), float(tape.conversion[tick, j])
+        closed = 0.0 if traded * held >= 0 else min(abs(traded), abs(held))
+        realized = (price - average) * closed * (1.0 if held > 0 else -1.0)
+        now = held + traded
+        if now == 0:
+            average = 0.0
+        elif closed == 0:
+            average = (average * held + price * traded) / now
+        elif abs(traded) > abs(held):
+            average = price
+        commission = -self.costs.commission_bps * 1e-4 * abs(traded) * price * conversion
+        posted = round(realized * conversion * self._scale)
+        charged = round(commission * self._scale)
+        self._cash += posted + charged
+        self.units = self.units.copy()
+        self.units[j] = now
+        self.average[j] = average
+        fraction = order.stop_fraction if order.stop_fraction is not None else float(self._stop_fraction[j])
+        if now == 0:
+            self._stop_fraction[j] = self._stop[j] = np.nan
+        elif fraction == fraction:
+            self._stop_fraction[j] = fraction
+            self._stop[j] = average * (1 - fraction if now > 0 else 1 + fraction)
+        self._has_stops = bool(np.isfinite(self._stop).any())
+        self.log.book_fill(tick, j, traded, price, mid, conversion, realized, posted, commission, charged, order)
+        self._resolve(order, OrderStatus.FILLED, filled=to_decimal(traded), price=to_decimal(price))
+
+    def _resolve(
+        self,
+        order: Order,
+        status: OrderStatus,
+        *,
+        filled: Decimal = Decimal(0),
+        price: Decimal | None = None,
+        reason: str = "",
+    ) -> OrderResult:
+        result = OrderResult(
+            client_id=order.client_id,
+            instrument=order.instrument,
+            status=status,
+            filled_units=filled,
+            price=price,
+            reason=reason or order.reason,
+        )
+        self._results[order.client_id] = result
+        if status is not OrderStatus.WORKING:
+            self._new_results.append(result)
+        return result
+
+    def _loaded(self) -> Tape:
+        if self._tape is None:
+            raise MissingDataError("the simulated market has no quote yet", hint="call sync() or prepare() first")
+        return self._tape
+
+    # -- the Broker protocol ---------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def account(self) -> Account:
+        """The account as of the last tick processed."""
+        tick = max(self._tick, 0)
+        nav = self._nav
+        weights: dict[str, float] = {}
+        used = Decimal(0)
+        at = from_ns(self._tape.at[tick]) if self._tape is not None else datetime.min
+        if self._tape is not None and self.units.any():
+            value = (self.units * self._tape.base_value[tick]).tolist()
+            for pair, v in zip(self._pairs, value):
+                if v:
+                    weights[pair.base] = weights.get(pair.base, 0.0) + v / nav
+                    weights[pair.quote] = weights.get(pair.quote, 0.0) - v / nav
+            weights.pop(self.account_currency, None)
+            used = to_decimal(sum(map(abs, value)) * self.margin_rate)
+        return Account(
+            id=self.account_id,
+            at=at,
+            currency=self.account_currency,
+            nav=to_decimal(nav),
+            balances={self.account_currency: self.get_account_balance()},
+            positions=Positions(self.names, self.units, self.average.copy()),
+            current_weights=weights,
+            working_orders=tuple(self._pending),
+            margin_used=used,
+        )
+
+    def get_account_balance(self) -> Decimal:
+        """Cash in account currency, to the minor unit."""
+        return Decimal(self._cash) / self._scale
+
+    def get_positions(self) -> Mapping[str, Position]:
+        """Open positions by instrument."""
+        return Positions(self.names, self.units, self.average.copy())
+
+    def get_orders(self) -> Sequence[OrderResult]:
+        """Orders waiting for a quote."""
+        return [self._results[o.client_id] for o in self._pending]
+
+    def place_market_order(self, order: Order) -> OrderResult:
+        """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
+        known = self._results.get(order.client_id)
+        if known is not None:
+            return known
+        if order.instrument not in self.names:
+            raise OrderRejected(f"unknown instrument {order.instrument}", hint=f"one of {', '.join(self.names)}")
+        if not (order.units.is_finite() and order.units):
+            raise OrderRejected(f"{order.units} units of {order.instrument} cannot be traded")
+        self._pending.append(order)
+        return self._resolve(order, OrderStatus.WORKING)
+
+    def place_limit_order(self, order: Order) -> OrderResult:
+        """Accept a limit order; it fills at the first fresh quote at the limit or better."""
+        if order.limit_price is None or not order.limit_price > 0:
+            raise OrderRejected(f"limit order {order.client_id} has limit price {order.limit_price}")
+        return self.place_market_order(order)
+
+    def set_stop(self, instrument: str, price: Decimal | None) -> OrderResult:
+        """Set or remove (None) the stop of the whole position."""
+        j = self.names.index(instrument)
+        self._stop[j] = np.nan if price is None else float(price)
+        self._stop_fraction[j] = np.nan
+        self._has_stops = bool(np.isfinite(self._stop).any())
+        status = OrderStatus.CANCELLED if price is None else OrderStatus.WORKING
+        return OrderResult(client_id=f"stop-{instrument}", instrument=instrument, status=status, price=price)
+
+    def cancel_order(self, client_id: str) -> OrderResult:
+        """Cancel a waiting order; an order already final keeps its outcome."""
+        for order in self._pending:
+            if order.client_id == client_id:
+                self._pending.remove(order)
+                return self._resolve(order, OrderStatus.CANCELLED, reason="cancelled")
+        if client_id not in self._results:
+            raise OrderRejected(f"no order {client_id}")
+        return self._results[client_id]
+
+    def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        """The known ones among these orders."""
+        return {c: self._results[c] for c in client_ids if c in self._results}
+
+    def transactions(self, since: str | None) -> Sequence[Transaction]:
+        """Fills and financing after ``since``."""
+        return self.log.after(since)
+
+    def new_results(self) -> list[OrderResult]:
+        """Orders that became final since this was last asked."""
+        results, self._new_results = self._new_results, []
+        return results
+
+    def close_all_positions(self) -> Sequence[OrderResult]:
+        """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
+        for order in list(self._pending):
+            self.cancel_order(order.client_id)
+        return [
+            self.place_market_order(
+                Order(
+                    client_id=f"flatten-{name}-{self.log.next_id}",
+                    instrument=name,
+                    units=to_decimal(-self.units[j]),
+                    is_reducing=True,
+                    reason="flatten",
+                )
+            )
+            for j, name in enumerate(self.names)
+            if self.units[j]
+        ]
+
+
+def closeout_price(
+    nav: float, units: float, price: float, margin_rate: float, closeout_level: float = 0.5
+) -> float:
+    """The price of the one open pair (quoted in account currency) at which NAV falls to the close-out level.
+
+    Solves ``nav + units·(P − price) = closeout_level·margin_rate·|units|·P``; ``units`` signed.
+    """
+    return (units * price - nav) / (units - closeout_level * margin_rate * abs(units))
+
+
+def _columns(vectors: Any) -> FloatArray:
+    stacked: FloatArray = np.stack(list(vectors), 1)
+    return stacked
+
+
+def _days_at(pair: Pair, day: NDArray[np.datetime64], is_day_end: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Roll days of each tick that is a 17:00, 0 at any other."""
+    days = np.zeros(len(day), np.int64)
+    if is_day_end.any():
+        ends = day[is_day_end]
+        if len(ends) == 1:
+            only: date = ends[0].astype("datetime64[D]").item()
+            days[is_day_end] = roll_days(pair, only)
+        else:
+            weekdays, table = roll_days_table(pair, ends[0].item(), ends[-1].item())
+            days[is_day_end] = table[np.searchsorted(weekdays, ends)]
+    return days
+
+
+def _quoted(snapshot: Snapshot, currency: str, account_currency: str) -> tuple[float, float, datetime]:
+    """(account currency per unit, relative half spread, observed at), directly or through one common currency."""
+    direct = _leg(snapshot, currency, account_currency)
+    if direct is not None:
+        return direct
+    for via in sorted({c for pair in snapshot.quotes for c in pair}):
+        first, second = _leg(snapshot, currency, via), _leg(snapshot, account_currency, via)
+        if first is not None and second is not None:
+            return first[0] / second[0], first[1] + second[1], min(first[2], second[2])
+    raise MissingDataError(
+        f"no quote leads from {currency} to {account_currency}",
+        hint="a missing conversion is never taken to be 1; add a pair that joins them",
+        fields={"currency": currency},
+    )
+
+
+def _leg(snapshot: Snapshot, base: str, quote: str) -> tuple[float, float, datetime] | None:
+    found = snapshot.quotes.get(Pair(base, quote))
+    inverted = None if found is not None else snapshot.quotes.get(Pair(quote, base))
+    known = found or inverted
+    if known is None:
+        return None
+    bid, ask = float(known.bid), float(known.ask)
+    mid = bid if bid == ask else (bid + ask) / 2
+    return (mid if found is not None else 1 / mid), (ask - bid) / (ask + bid), known.as_of
+
+
+def _rates_of(snapshot: Snapshot) -> MarketHistory:
+    return MarketHistory(
+        times=np.array([], "datetime64[ns]"),
+        currencies=(),
+        spot=np.empty((0, 0)),
+        numeraire="",
+        rates={
+            c: RateSeries.of(c, [(r.as_of, r.available_at, r.value)], day_count=r.day_count)
+            for c, r in snapshot.rates.items()
+        },
+        source="the snapshot",
+    )
