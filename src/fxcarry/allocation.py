@@ -6,12 +6,13 @@ available, which always means a weight of 0. A covariance is annual.
 
 Every rule exists twice. The plain name takes and returns pandas objects labelled by currency. The name ending in
 ``_array`` does the work on numpy arrays in universe order, for callers in a loop; it sees no labels, so where ties
-matter it takes ``tie_order``, the alphabetical rank of each currency.
+matter it takes ``tie_order``, the alphabetical rank of each currency; ``names`` serve only to word errors.
 """
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from collections.abc import Sequence
+from math import inf, isfinite, sqrt
 from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -93,16 +94,16 @@ def rank_weights(carry: pd.Series[float]) -> pd.Series[float]:
 def rank_weights_array(carry: FloatArray) -> FloatArray:
     """The array form of :func:`rank_weights`."""
     here, known = _available(carry)
-    # the number below less the number above is twice the demeaned average rank
+    # The number below less the number above is twice the demeaned average rank
     below = known[:, None] > known
-    return _two_sided(here, below.sum(axis=1) - below.sum(axis=0).astype(float))
+    return _two_sided(here, np.subtract(below.sum(axis=1), below.sum(axis=0), dtype=float))
 
 
 def linear_weights(carry: pd.Series[float]) -> pd.Series[float]:
     """Weights proportional to the carry less its mean, scaled so that Σ|w| = 2.
 
     Carries are first winsorised, once, at the cross-sectional mean ± 2 standard deviations, because one very high
-    rate would otherwise take the whole short side's risk. The available currencies are the whole cross-section, not
+    rate would otherwise take most of the long side. The available currencies are the whole cross-section, not
     a sample of one, so the standard deviation divides by N (ddof 0); with five currencies or fewer nothing can lie
     outside. When all carries are equal, or fewer than two are available, every weight is 0. Raises DataError for an
     infinite carry or a currency listed twice.
@@ -150,12 +151,12 @@ def inverse_volatility(cov: pd.DataFrame) -> pd.Series[float]:
 
     Raises DataError if a variance is not a positive number or ``cov`` is not a finite symmetric covariance.
     """
-    return _labelled(inverse_volatility_array(_covariance(cov, cov.index)), cov)
+    return _labelled(inverse_volatility_array(_covariance(cov, cov.index), cov.index.tolist()), cov)
 
 
-def inverse_volatility_array(cov: FloatArray) -> FloatArray:
+def inverse_volatility_array(cov: FloatArray, names: Sequence[str] | None = None) -> FloatArray:
     """The array form of :func:`inverse_volatility`."""
-    inverse = 1.0 / _volatilities(cov)
+    inverse = 1.0 / _volatilities(cov, names)
     weights: FloatArray = inverse / inverse.sum()
     return weights
 
@@ -168,28 +169,28 @@ def equal_risk_contribution(cov: pd.DataFrame) -> pd.Series[float]:
     DataError if a variance is not a positive number, if ``cov`` is not a finite symmetric covariance, or if a
     long-only book without any risk exists, for then no book has equal contributions.
     """
-    return _labelled(equal_risk_contribution_array(_covariance(cov, cov.index)), cov)
+    return _labelled(equal_risk_contribution_array(_covariance(cov, cov.index), cov.index.tolist()), cov)
 
 
-def equal_risk_contribution_array(cov: FloatArray) -> FloatArray:
+def equal_risk_contribution_array(cov: FloatArray, names: Sequence[str] | None = None) -> FloatArray:
     """The array form of :func:`equal_risk_contribution`."""
-    volatility = _volatilities(cov)
+    volatility = _volatilities(cov, names)
     n = len(volatility)
     corr = cov / np.outer(volatility, volatility)
     if n and np.linalg.eigvalsh(corr)[0] < -n * _SINGULAR:
         raise DataError("the covariance is not positive semi-definite", hint="use covariance.ledoit_wolf")
-    y = np.full(n, 1.0 / sqrt(max(corr.sum(), 1.0))) if n else volatility
-    for _ in range(_ROUNDS):
+    y = np.full(n, 1.0 / sqrt(max(corr.sum(), 1.0)))
+    while y.max(initial=0.0) < 1e6:  # y is the inverse of a book's risk per unit of its members' risk
         gradient = n * (corr @ y) - 1.0 / y
-        if abs(gradient * y).max(initial=0.0) < 1e-11:  # n·y_i·(Cy)_i is 1 where contributions are equal
-            weights: FloatArray = y / volatility
-            return weights / weights.sum()
         step = np.linalg.solve(n * corr + np.diag(y**-2), gradient)
-        decrement = sqrt(gradient @ step)
+        decrement = sqrt(max(gradient @ step, 0.0))
         y = y - step / (1.0 + decrement if decrement > 0.25 else 1.0)
+        if decrement < 1e-7:  # it squares with each step, so y is now exact to rounding
+            weights: FloatArray = y / volatility
+            return weights / float(weights.sum())
     raise DataError(
         "no book has equal risk contributions: a long-only one without risk exists",
-        hint="two currencies move exactly against each other; shrink the covariance or drop one",
+        hint="some currencies move exactly against others; shrink the covariance or drop one",
     )
 
 
@@ -202,10 +203,12 @@ def minimum_variance(cov: pd.DataFrame, carry: pd.Series[float], target_carry: f
     """
     known = _scores(carry)
     cov_values = _covariance(cov, carry.index, known == known)
-    return _labelled(minimum_variance_array(cov_values, known, target_carry), carry)
+    return _labelled(minimum_variance_array(cov_values, known, target_carry, carry.index.tolist()), carry)
 
 
-def minimum_variance_array(cov: FloatArray, carry: FloatArray, target_carry: float) -> FloatArray:
+def minimum_variance_array(
+    cov: FloatArray, carry: FloatArray, target_carry: float, names: Sequence[str] | None = None
+) -> FloatArray:
     """The array form of :func:`minimum_variance`."""
     if not abs(target_carry) < inf:
         raise ConfigError(f"target_carry is {target_carry!r}", hint="give an annual decimal such as 0.05")
@@ -216,7 +219,7 @@ def minimum_variance_array(cov: FloatArray, carry: FloatArray, target_carry: flo
             raise DataError(f"no currency has any carry, so none can earn {target_carry:g}", hint="hold nothing")
         return weights
     block = cov[np.ix_(here, here)]
-    _refuse_singular(block, np.flatnonzero(here))
+    _refuse_singular(block, np.flatnonzero(here).tolist(), names)
     direction = np.linalg.solve(block, known)
     weights[here] = direction * (target_carry / (known @ direction))
     return weights
@@ -289,15 +292,14 @@ def mean_variance(
 
     Raises ConfigError if a bound or cost makes no sense or no weights satisfy the limits; MissingDataError if
     ``cov``, or a Series, lacks an available currency; DataError for an infinite carry, a holding outside ``carry``,
-    or a covariance that is singular among the currencies that may be held. Maurer, Pezzo and Taylor (2023).
+    or a covariance that is singular among the currencies that may be held. Maurer, Pezzo and Taylor.
     """
     values = _scores(carry)
     unknown = previous.index.difference(carry.index)
     if len(unknown):
         raise DataError(f"{unknown[0]} is held but has no carry", hint="give it a carry of NaN and bounds of 0")
     before = _scores(previous.reindex(carry.index, fill_value=0.0))
-    limits = (_per_currency(x, carry.index) for x in (trading_cost, markup, lower, upper))
-    cost, mark, low, high = limits
+    cost, mark, low, high = (_per_currency(x, carry.index) for x in (trading_cost, markup, lower, upper))
     held = (values == values) & ~((low == 0) & (high == 0))
     weights = mean_variance_array(
         values,
@@ -309,6 +311,7 @@ def mean_variance(
         lower=low,
         upper=high,
         gross=gross,
+        names=carry.index.tolist(),
     )
     return _labelled(weights, carry)
 
@@ -324,6 +327,7 @@ def mean_variance_array(
     lower: float | FloatArray,
     upper: float | FloatArray,
     gross: float,
+    names: Sequence[str] | None = None,
 ) -> FloatArray:
     """The array form of :func:`mean_variance`; ``cov`` must be symmetric.
 
@@ -336,24 +340,26 @@ def mean_variance_array(
     if not gross >= 0:
         raise ConfigError(f"gross is {gross!r}", hint="give the largest sum of absolute weights, such as 2.0")
     n = len(carry)
+    if cov.shape != (n, n):
+        raise ConfigError(f"a covariance of shape {cov.shape} for {n} currencies", hint="give one row a currency")
     columns = [_floats(x, n) for x in (carry, previous, trading_cost, markup, lower, upper)]
     used = []
     for i, (c, p, cost, mark, low, high) in enumerate(zip(*columns)):
         if not (low <= high and low < inf and high > -inf):
-            raise ConfigError(f"bounds [{low:g}, {high:g}] at position {i}", hint="a lower bound is at most the upper")
+            raise ConfigError(f"{_name(i, names)}: bounds [{low}, {high}]", hint="lower is at most upper")
         if not (0 <= cost < inf and 0 <= mark < inf):
-            raise ConfigError(f"trading_cost {cost:g}, markup {mark:g} at position {i}", hint="costs are 0 or more")
+            raise ConfigError(f"{_name(i, names)}: trading_cost {cost}, markup {mark}", hint="costs are 0 or more")
         if not abs(p) < inf or abs(c) == inf:
-            raise DataError(f"carry {c:g}, previous weight {p:g} at position {i}", hint="both must be finite")
+            raise DataError(f"{_name(i, names)}: carry {c}, previous weight {p}", hint="use finite numbers")
         if c != c and not low <= 0 <= high:
-            raise ConfigError(f"bounds [{low:g}, {high:g}] at position {i}, which has no carry", hint="allow 0 there")
+            raise ConfigError(f"{_name(i, names)}: bounds [{low}, {high}] but no carry", hint="let it be 0")
         if c == c and not low == high == 0:
             used.append(i)
     weights = np.zeros(n)
     if not used:
         return weights
     matrix = cov.take(used, 0).take(used, 1)
-    _refuse_singular(matrix, used)
+    _refuse_singular(matrix, used, names)
     rows = [row for i, row in enumerate(zip(*columns)) if i in used]
     weights[used] = _capped(risk_aversion * matrix, rows, gross)
     return weights
@@ -495,8 +501,8 @@ def _scores(series: pd.Series[float]) -> FloatArray:
     if series.index.has_duplicates:
         twice = series.index[series.index.duplicated()][0]
         raise DataError(f"{twice} is listed twice", hint="give each currency one value")
-    values = series.to_numpy(dtype=float, na_value=np.nan)
-    _refuse_infinite(values, series.index)
+    values = np.asarray(series.to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
+    _refuse_infinite(values, series.index.tolist())
     return values
 
 
@@ -509,12 +515,12 @@ def _per_currency(value: PerCurrency, currencies: pd.Index) -> FloatArray:
     """One number, an array in order, or a Series by currency, as an array in order."""
     import pandas as pd
 
-    if isinstance(value, pd.Series):
-        missing = currencies.difference(value.index)
-        if len(missing):
-            raise MissingDataError(f"a bound or cost lacks {missing[0]}", hint="give one for each currency of carry")
-        value = value.reindex(currencies).to_numpy(dtype=float, na_value=np.nan)
-    return np.array(_floats(value, len(currencies)))
+    if not isinstance(value, pd.Series):
+        return np.array(_floats(value, len(currencies)))
+    missing = currencies.difference(value.index)
+    if len(missing):
+        raise MissingDataError(f"a bound or cost lacks {missing[0]}", hint="give one for each currency of carry")
+    return np.asarray(value.reindex(currencies).to_numpy(dtype=float, na_value=np.nan), dtype=np.float64)
 
 
 def _covariance(cov: pd.DataFrame, currencies: pd.Index, needed: NDArray[np.bool_] | None = None) -> FloatArray:
@@ -549,7 +555,8 @@ def _available(carry: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
     """Which currencies have a carry, and those carries; an infinite one is an error."""
     here: NDArray[np.bool_] = carry == carry
     _refuse_infinite(carry)
-    return here, carry[here]
+    known: FloatArray = carry[here]
+    return here, known
 
 
 def _two_sided(here: NDArray[np.bool_], tilt: FloatArray) -> FloatArray:
@@ -561,35 +568,39 @@ def _two_sided(here: NDArray[np.bool_], tilt: FloatArray) -> FloatArray:
     return weights
 
 
-def _volatilities(cov: FloatArray) -> FloatArray:
+def _volatilities(cov: FloatArray, names: Sequence[str] | None) -> FloatArray:
     """Square roots of the diagonal, each of which must be positive and finite."""
     variance = cov.diagonal()
     good = (variance > 0) & (variance < inf)
     if not good.all():
         i = int(np.argmin(good))
-        raise DataError(f"the variance at position {i} is {variance[i]:g}", hint="drop it or floor its volatility")
+        raise DataError(f"the variance of {_name(i, names)} is {variance[i]}", hint="drop it or floor its volatility")
     return np.sqrt(variance)
 
 
-def _refuse_infinite(values: FloatArray, names: pd.Index | None = None) -> None:
+def _name(i: int, names: Sequence[str] | None) -> str:
+    """What an error calls the currency at position i."""
+    return f"position {i}" if names is None else str(names[i])
+
+
+def _refuse_infinite(values: FloatArray, names: Sequence[str] | None = None) -> None:
     """Raise DataError if a value is infinite; NaN is not."""
     bad = np.isinf(values)
     if bad.any():
         i = int(np.argmax(bad))
-        where = f"of {names[i]}" if names is not None else f"at position {i}"
-        raise DataError(f"the value {where} is {values[i]}", hint="NaN, not infinity, means not available")
+        raise DataError(f"{_name(i, names)} is {values[i]}", hint="NaN, not infinity, means not available")
 
 
-def _refuse_singular(cov: FloatArray, positions: list[int] | NDArray[np.intp]) -> None:
+def _refuse_singular(cov: FloatArray, positions: list[int], names: Sequence[str] | None) -> None:
     """Raise DataError unless each currency keeps some variance that the others do not explain."""
     try:
-        if np.isfinite(cov.sum()):
-            pivots = np.linalg.cholesky(cov).diagonal()
-            if (pivots * pivots > _SINGULAR * cov.diagonal()).all():
+        if isfinite(cov.sum()):
+            pivots = np.linalg.cholesky(cov).diagonal().tolist()
+            if all(p * p > _SINGULAR * v for p, v in zip(pivots, cov.diagonal().tolist())):
                 return
     except np.linalg.LinAlgError:
         pass
     raise DataError(
-        f"the covariance of positions {', '.join(map(str, positions))} is singular or not finite",
+        f"the covariance of {', '.join(_name(i, names) for i in positions)} is singular or not finite",
         hint="a peg or too short a history; use covariance.ledoit_wolf or hold fewer currencies",
     )

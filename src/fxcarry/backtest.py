@@ -46,8 +46,8 @@ Day = date | datetime | str
 class BacktestResult:
     """What a backtest did: money from the venue's books, attributed to the cent.
 
-    ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, as fractions
-    of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with the columns spot, carry,
+    ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, open P&L
+    included, as fractions of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with the columns spot, carry,
     cost, translation and rounding; ``stats`` the summary. ``notes`` name what a reader must know.
     """
 
@@ -102,9 +102,11 @@ class BacktestResult:
         """Net exposure held at the end of each trade date, as a fraction of NAV, by currency."""
         import pandas as pd
 
-        marks = self._marks
-        value = self.columns.units[marks] * self.columns.base_value[marks]
-        held = (value @ self.exposure.T) / self.columns.nav[marks][:, None]
+        marks, by_tick = self._marks, self.columns
+        owned = by_tick.units[marks] * by_tick.base_value[marks]
+        owed = by_tick.cost[marks] * by_tick.conversion[marks]
+        base, quote = np.maximum(self.exposure, 0), np.maximum(-self.exposure, 0)
+        held = (owned @ base.T - owed @ quote.T) / by_tick.nav[marks][:, None]
         return pd.DataFrame(held, index=self._dates, columns=list(self.universe))
 
     @property
@@ -362,7 +364,9 @@ def _universe(universe: Sequence[str] | None, account_currency: str) -> tuple[st
     if len(set(members)) != len(members):
         raise ConfigError(f"universe lists a currency twice: {', '.join(members)}")
     if not [c for c in members if c != account_currency]:
-        raise ConfigError("the universe has no currency to trade", hint="list at least one besides the account currency")
+        raise ConfigError(
+            "the universe has no currency to trade", hint="list at least one besides the account currency"
+        )
     return members
 
 

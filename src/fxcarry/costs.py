@@ -66,7 +66,9 @@ class Costs:
         """Cost of moving each currency's weight by 1 against the account currency, as a fraction of NAV."""
         return np.array(
             [
-                0.0 if c == account_currency else self.half_spread(Pair(c, account_currency)) + self.commission_bps * 1e-4
+                0.0
+                if c == account_currency
+                else self.half_spread(Pair(c, account_currency)) + self.commission_bps * 1e-4
                 for c in currencies
             ]
         )

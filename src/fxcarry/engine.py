@@ -27,7 +27,6 @@ from fxcarry.model import (
     Decision,
     FloatArray,
     OrderResult,
-    Positions,
     Proposal,
     RiskState,
     TradingState,
@@ -104,9 +103,7 @@ class Engine:
         clock = SteppedClock.over(history, start, end, self.rebalance)
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
-        self.book = Book.of(
-            self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency))
-        )
+        self.book = Book.of(self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency)))
         self.tape = self.broker.prepare(
             history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
         )
@@ -195,9 +192,10 @@ class Engine:
             closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
             days = np.arange(clock.day[0] - 400, clock.day[-1] + 1)
             count = np.cumsum(np.isin(days, closed) & np.is_busday(days))
-            missed = count[(clock.day - days[0]).astype(int)][:, None] - count[
-                np.maximum((trade_dates(seen) - days[0]).astype(int), 0)
-            ]
+            missed = (
+                count[(clock.day - days[0]).astype(int)][:, None]
+                - count[np.maximum((trade_dates(seen) - days[0]).astype(int), 0)]
+            )
             minutes = minutes - missed * 1440
         stale = np.asarray(minutes > min(budgets))
         if history.rates_verified_until is not None:
@@ -264,9 +262,8 @@ class Engine:
         if is_due and not halted:
             self._intention = self._ask(view, account)
             self._attempt = 0
-        positions = account.positions
-        held = positions.units_for(self.book.names) if isinstance(positions, Positions) else np.empty(0)
-        base_value = self.tape.base_value[tick]
+        held, average = self.broker.units, self.broker.average
+        base_value, conversion = self.tape.base_value[tick], self.tape.conversion[tick]
         nav = float(account.nav)
         day_end = bool(self.tape.is_day_end[tick])
         pair_weights = held * base_value / nav
@@ -283,16 +280,20 @@ class Engine:
             if stale is not None:
                 currency_stale = np.zeros(len(self.universe), bool)
                 currency_stale[self.book.column] = stale
+            now = np.zeros(len(self.universe))
+            now[self.book.column] = self.book.exposures(held, average, base_value, conversion) / nav
             proposal = Proposal(
                 stage="target",
                 legs=self.universe,
                 weights=self._intention,
-                held=self.book.exposure @ pair_weights,
+                held=now,
                 is_stale=currency_stale,
                 **{**context, "exposure": np.eye(len(self.universe))},
             )
             decision = review(proposal, self.rules, view, account, self.state)
-            target = self.book.target_units(decision.weights, nav, base_value, held)
+            target = self.book.target_units(
+                decision.weights, nav, held=held, average=average, base_value=base_value, conversion=conversion
+            )
             reason = "rebalance"
         else:
             proposal = Proposal(
@@ -393,7 +394,9 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
     """A strategy's answer as an array in universe order. An unknown currency or a number that is not finite is an error."""
     if isinstance(weights, np.ndarray):
         if weights.shape != (len(universe),):
-            raise DataError(f"the strategy returned {weights.shape} weights at {at:%Y-%m-%d} for {len(universe)} currencies")
+            raise DataError(
+                f"the strategy returned {weights.shape} weights at {at:%Y-%m-%d} for {len(universe)} currencies"
+            )
         result = np.array(weights, float)
     else:
         if hasattr(weights, "to_dict"):

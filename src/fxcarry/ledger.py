@@ -55,6 +55,7 @@ class _Segment(NamedTuple):
     exact: FloatArray
     nav: FloatArray
     units: FloatArray
+    cost: FloatArray
 
 
 class TransactionLog:
@@ -101,17 +102,34 @@ class TransactionLog:
         assert self._tape is not None
         self.fills.append(
             Fill(
-                self._ticks, instrument, units, price, mid, conversion, realized, posted, commission, charged,
-                self._tape.at[tick], order.client_id, order.reason,
+                self._ticks,
+                instrument,
+                units,
+                price,
+                mid,
+                conversion,
+                realized,
+                posted,
+                commission,
+                charged,
+                self._tape.at[tick],
+                order.client_id,
+                order.reason,
             )  # fmt: skip
         )
 
     def book_rolls(
-        self, first: int, posted: NDArray[np.int64], exact: FloatArray, nav: FloatArray, units: FloatArray
+        self,
+        first: int,
+        posted: NDArray[np.int64],
+        exact: FloatArray,
+        nav: FloatArray,
+        units: FloatArray,
+        cost: FloatArray,
     ) -> None:
-        """Append the financing and NAV of ticks with constant ``units``."""
+        """Append the financing and NAV of ticks with constant ``units``, entered at ``cost`` (quote currency)."""
         assert self._tape is not None
-        self._segments.append(_Segment(self._tape, first, posted, exact, nav, units))
+        self._segments.append(_Segment(self._tape, first, posted, exact, nav, units, cost))
         self._ticks += len(nav)
 
     def __len__(self) -> int:
@@ -196,12 +214,15 @@ class TransactionLog:
             exact=joined(lambda s: s.exact),
             nav=joined(lambda s: s.nav),
             units=np.repeat(np.array([s.units for s in segments]), lengths, axis=0),
+            cost=np.repeat(np.array([s.cost for s in segments]), lengths, axis=0),
         )
 
 
 @attrs.frozen(eq=False)
 class Columns:
-    """A log by tick: the market, the positions after each tick, financing posted (minor units) and exact, NAV."""
+    """A log by tick: the market, positions after it and their cost in quote currency, financing (posted in minor units,
+    exact), NAV.
+    """
 
     at: TimeArray
     day: NDArray[np.datetime64]
@@ -213,6 +234,7 @@ class Columns:
     exact: FloatArray
     nav: FloatArray
     units: FloatArray
+    cost: FloatArray
 
 
 @attrs.frozen(eq=False)

@@ -145,7 +145,8 @@ class MarketHistory:
             at = int(np.flatnonzero(step <= 0)[0]) + 1
             kind = "repeated" if step[at - 1] == 0 else "out of order"
             raise DataError(
-                f"row {at + 1} ({str(self.times[at])[:19]}) is {kind}", hint="sort the rows by time and keep one of each"
+                f"row {at + 1} ({str(self.times[at])[:19]}) is {kind}",
+                hint="sort the rows by time and keep one of each",
             )
         with np.errstate(invalid="ignore"):
             bad = (self.spot <= 0) | np.isinf(self.spot)
@@ -203,9 +204,7 @@ class MarketHistory:
         if self.half_spread is not None:
             spread = {c: self.half_spread[:, i] for i, c in enumerate(self.currencies)}
             half = np.stack([spread.get(c, np.zeros(len(self))) for c in currencies], 1)
-        return attrs.evolve(
-            self, currencies=tuple(currencies), spot=spot, numeraire=account_currency, half_spread=half
-        )
+        return attrs.evolve(self, currencies=tuple(currencies), spot=spot, numeraire=account_currency, half_spread=half)
 
     def rate_matrix(self, at: TimeArray, currencies: Sequence[str]) -> FloatArray:
         """The rate of each currency known at each instant (annual decimals, instants × currencies, NaN = none yet)."""

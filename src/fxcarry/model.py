@@ -304,7 +304,8 @@ class Account:
     """The account as the broker states it, in account currency unless said.
 
     ``nav`` = cash + unrealised + accrued financing; ``balances`` are cash by currency; ``current_weights`` are net
-    exposures by currency as fractions of NAV, the account currency left out.
+    exposures by currency as fractions of NAV, the account currency left out: what is owned of each currency less what is
+    owed (a position's base at market, its quote at cost), so that open P&L in a foreign currency counts as exposure to it.
     """
 
     id: str

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.model import FloatArray, Instrument, Order, Pair, to_decimal
@@ -35,9 +36,9 @@ class Book:
     instruments: tuple[Instrument, ...]
     names: tuple[str, ...]
     exposure: FloatArray
-    column: FloatArray
+    column: NDArray[np.intp]
     side: FloatArray
-    base_is_account: FloatArray
+    is_base: NDArray[np.bool_]
     step: FloatArray
     minimum: FloatArray
 
@@ -65,24 +66,45 @@ class Book:
             names=tuple(i.name for i in chosen),
             exposure=exposure,
             column=column,
-            side=exposure[column, np.arange(len(chosen))] if chosen else np.empty(0),
-            base_is_account=np.array([i.exposure.base == account_currency for i in chosen], dtype=bool),
+            side=exposure[column, np.arange(len(chosen))],
+            is_base=np.array([i.exposure.base != account_currency for i in chosen], dtype=bool),
             step=np.array([float(i.unit_step) for i in chosen]),
             minimum=np.array([float(i.minimum_units) for i in chosen]),
         )
 
-    def target_units(self, weights: FloatArray, nav: float, base_value: FloatArray, held: FloatArray) -> FloatArray:
+    def exposures(
+        self, units: FloatArray, average: FloatArray, base_value: FloatArray, conversion: FloatArray
+    ) -> FloatArray:
+        """Net exposure of each instrument's currency in account currency, signed: base at market, quote at cost."""
+        return self.side * units * np.where(self.is_base, base_value, average * conversion)
+
+    def target_units(
+        self,
+        weights: FloatArray,
+        nav: float,
+        *,
+        held: FloatArray,
+        average: FloatArray,
+        base_value: FloatArray,
+        conversion: FloatArray,
+    ) -> FloatArray:
         """Signed units of each instrument for currency weights, whole steps, rounded towards zero.
 
-        ``base_value`` is account currency per unit of each instrument's base. A currency whose weight is not zero but
-        which has no price is an error.
+        The target is the net exposure of the currency, open P&L included: what is added trades at market, what is
+        reduced gives back its share of the cost. ``base_value`` and ``conversion`` are account currency per unit of each
+        instrument's base and quote. A currency whose weight is not zero but which has no price is an error.
         """
-        wanted = weights[self.column] * self.side
+        wanted = weights[self.column] * nav
         priced = base_value > 0
         if not priced.all() and (wanted[~priced] != 0).any():
             missing = self.names[int(np.flatnonzero(~priced & (wanted != 0))[0])]
             raise MissingDataError(f"no price for {missing}", hint="a currency without a price cannot have a weight")
-        units = np.divide(wanted * nav, base_value, out=np.zeros(len(wanted)), where=priced)
+        now = self.exposures(held, average, base_value, conversion)
+        per_unit = np.where(priced, base_value, 1.0)
+        anew = self.side * wanted / per_unit
+        ratio = np.divide(wanted, now, out=np.zeros(len(now)), where=now != 0)
+        added = held + self.side * (wanted - now) / per_unit
+        units = np.where(ratio <= 0, anew, np.where(ratio <= 1, held * ratio, added))
         return self.whole(units)
 
     def whole(self, units: FloatArray) -> FloatArray:

@@ -384,7 +384,7 @@ class SimBroker:
                 if breach is not None:
                     count = breach + 1
             self._cash += int(posted[:count].sum())
-            self.log.book_rolls(tick, posted[:count], exact[:count], nav[:count], self.units)
+            self.log.book_rolls(tick, posted[:count], exact[:count], nav[:count], self.units, self.units * self.average)
             self._nav = float(nav[count - 1])
             tick += count
             self._tick = tick - 1
@@ -558,10 +558,11 @@ class SimBroker:
         at = from_ns(self._tape.at[tick]) if self._tape is not None else datetime.min
         if self._tape is not None and self.units.any():
             value = (self.units * self._tape.base_value[tick]).tolist()
-            for pair, v in zip(self._pairs, value):
-                if v:
-                    weights[pair.base] = weights.get(pair.base, 0.0) + v / nav
-                    weights[pair.quote] = weights.get(pair.quote, 0.0) - v / nav
+            owed = (self.units * self.average * self._tape.conversion[tick]).tolist()
+            for pair, long, short in zip(self._pairs, value, owed):
+                if long:
+                    weights[pair.base] = weights.get(pair.base, 0.0) + long / nav
+                    weights[pair.quote] = weights.get(pair.quote, 0.0) - short / nav
             weights.pop(self.account_currency, None)
             used = to_decimal(sum(map(abs, value)) * self.margin_rate)
         return Account(
@@ -657,9 +658,7 @@ class SimBroker:
         ]
 
 
-def closeout_price(
-    nav: float, units: float, price: float, margin_rate: float, closeout_level: float = 0.5
-) -> float:
+def closeout_price(nav: float, units: float, price: float, margin_rate: float, closeout_level: float = 0.5) -> float:
     """The price of the one open pair (quoted in account currency) at which NAV falls to the close-out level.
 
     Solves ``nav + units·(P − price) = closeout_level·margin_rate·|units|·P``; ``units`` signed.

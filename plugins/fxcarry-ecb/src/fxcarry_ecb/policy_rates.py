@@ -1,14 +1,15 @@
 """The policy rates of the ten G10 currencies since 1999: the table ``policy_rates.csv`` as point-in-time series.
 
 A row is in force and known from 17:00 New York of its date. That is late rather than early: a decision announced in the
-morning is used from the evening on, and a change of which only the month is known counts from the end of that month.
+morning is used from the evening on, and a change of which only the month is known counts from the last weekday of that
+month (no central bank decides on a weekend, so a month-end level is known by then).
 The deposit (forward-implied) day count of each currency is taken for its policy rate.
 """
 
 from __future__ import annotations
 
 import csv
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from fxcarry.conventions import day_count, session_end
@@ -39,4 +40,5 @@ def read_policy_rates() -> dict[str, RateSeries]:
 
 
 def _known(day: str) -> datetime:
-    return session_end(date.fromisoformat(day))
+    on = date.fromisoformat(day)
+    return session_end(on - timedelta(max(on.weekday() - 4, 0)))
