@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -72,7 +72,7 @@ class Timeless(RightFeed):
 
 
 class WrongSignature(RightFeed):
-    def snapshot(self, when: datetime) -> Snapshot:  # type: ignore[override]
+    def snapshot(self, when: datetime) -> Snapshot:
         return super().snapshot(when)
 
 
@@ -302,7 +302,7 @@ def spoiled_by_a_gap(view: MarketView, account: Account) -> Any:
 
 
 def trips_over_positions(view: MarketView, account: Account) -> Any:
-    return {currency: 0.0 for currency in account.current_weights}
+    return dict.fromkeys(account.current_weights, 0.0)
 
 
 class Forgetful:
@@ -396,8 +396,8 @@ def test_signatures_of_any_protocol_are_compared() -> None:
 
 
 @pytest.fixture
-def history() -> Iterator[MarketHistory]:
-    yield market_history(("EUR", "JPY"), days=60, seed=3)
+def history() -> MarketHistory:
+    return market_history(("EUR", "JPY"), days=60, seed=3)
 
 
 def test_a_market_is_the_same_for_the_same_arguments(history: MarketHistory) -> None:

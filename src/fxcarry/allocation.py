@@ -11,9 +11,9 @@ matter it takes ``tie_order``, the alphabetical rank of each currency; ``names``
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from math import inf, isfinite, sqrt
-from operator import mul
+from math import fsum, inf, isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -76,10 +76,7 @@ def sign_weights(carry: pd.Series[float]) -> pd.Series[float]:
 def sign_weights_array(carry: FloatArray) -> FloatArray:
     """The array form of :func:`sign_weights`."""
     here, known = _available(carry)
-    weights = np.zeros(len(carry))
-    if len(known):
-        weights[here] = np.sign(known) / len(known)
-    return weights
+    return _placed(carry, here, [((c > 0) - (c < 0)) / len(known) for c in known])
 
 
 def rank_weights(carry: pd.Series[float]) -> pd.Series[float]:
@@ -94,15 +91,17 @@ def rank_weights(carry: pd.Series[float]) -> pd.Series[float]:
 def rank_weights_array(carry: FloatArray) -> FloatArray:
     """The array form of :func:`rank_weights`."""
     here, known = _available(carry)
-    # The number below less the number above is twice the demeaned average rank
-    below = known[:, None] > known
-    return _two_sided(here, np.subtract(below.sum(axis=1), below.sum(axis=0), dtype=float))
+    rising = sorted(known)
+    # The number below less the number above is twice the demeaned average rank.
+    return _placed(
+        carry, here, _two_sided([bisect_left(rising, c) + bisect_right(rising, c) - len(known) for c in known])
+    )
 
 
 def linear_weights(carry: pd.Series[float]) -> pd.Series[float]:
     """Weights proportional to the carry less its mean, scaled so that Σ|w| = 2.
 
-    Carries are first winsorised, once, at the cross-sectional mean ± 2 standard deviations, because one very high
+    Carries are first winsorized, once, at the cross-sectional mean ± 2 standard deviations, because one very high
     rate would otherwise take most of the long side. The available currencies are the whole cross-section, not
     a sample of one, so the standard deviation divides by N (ddof 0); with five currencies or fewer nothing can lie
     outside. When all carries are equal, or fewer than two are available, every weight is 0. Raises DataError for an
@@ -114,12 +113,13 @@ def linear_weights(carry: pd.Series[float]) -> pd.Series[float]:
 def linear_weights_array(carry: FloatArray) -> FloatArray:
     """The array form of :func:`linear_weights`."""
     here, known = _available(carry)
-    if not len(known) or known.max() - known.min() <= _SPREAD * abs(known).max():
+    if not known or max(known) - min(known) <= _SPREAD * max(map(abs, known)):
         return np.zeros(len(carry))
-    demeaned = known - known.mean()
-    limit = 2.0 * sqrt(demeaned @ demeaned / len(known))
-    clipped = demeaned.clip(-limit, limit)
-    return _two_sided(here, clipped - clipped.mean())
+    mean = fsum(known) / len(known)
+    limit = 2.0 * sqrt(fsum([(c - mean) ** 2 for c in known]) / len(known))
+    clipped = [min(max(c - mean, -limit), limit) for c in known]
+    mean = fsum(clipped) / len(clipped)
+    return _placed(carry, here, _two_sided([c - mean for c in clipped]))
 
 
 def side_bounds(carry: pd.Series[float], k: int, cap: float) -> tuple[pd.Series[float], pd.Series[float]]:
@@ -213,16 +213,14 @@ def minimum_variance_array(
     if not abs(target_carry) < inf:
         raise ConfigError(f"target_carry is {target_carry!r}", hint="give an annual decimal such as 0.05")
     here, known = _available(carry)
-    weights = np.zeros(len(carry))
-    if not known.any():
+    if not any(known):
         if target_carry:
             raise DataError(f"no currency has any carry, so none can earn {target_carry:g}", hint="hold nothing")
-        return weights
+        return np.zeros(len(carry))
     block = cov[np.ix_(here, here)]
-    _refuse_singular(block, np.flatnonzero(here).tolist(), names)
+    _refuse_singular(block, here, names)
     direction = np.linalg.solve(block, known)
-    weights[here] = direction * (target_carry / (known @ direction))
-    return weights
+    return _placed(carry, here, (direction * (target_carry / (known @ direction))).tolist())
 
 
 def scale_to_volatility(
@@ -250,13 +248,13 @@ def scale_to_volatility_array(
             f"target is {target!r}, gross_cap {gross_cap!r}, position_cap {position_cap!r}",
             hint="each is a positive number, such as 0.08, 2.0 and 0.3",
         )
-    held = weights != 0
-    size = abs(weights[held])
-    if not len(size):
-        return weights.copy()
-    block = cov[held][:, held]
-    variance = float(weights[held] @ block @ weights[held])
-    undiversified = float(size @ np.sqrt(block.diagonal().clip(0.0)))
+    held = np.flatnonzero(weights)
+    if not len(held):
+        return np.zeros(len(weights))
+    legs, block = weights.take(held), cov.take(held, 0).take(held, 1)
+    size = abs(legs)
+    variance = float(legs @ block @ legs)
+    undiversified = float(size @ np.sqrt(abs(block.diagonal())))
     if not variance > 1e-14 * undiversified**2:
         raise DataError(
             f"the variance of the weights is {variance:g}",
@@ -282,13 +280,13 @@ def mean_variance(
     upper: PerCurrency,
     gross: float,
 ) -> pd.Series[float]:
-    """The weights w that maximise c'w − (γ/2)·w'Σw − Σκ_i·|w_i − previous_i| − Σm_i·|w_i|.
+    """The weights w that maximize c'w − (γ/2)·w'Σw − Σκ_i·|w_i − previous_i| − Σm_i·|w_i|.
 
     Subject to lower ≤ w ≤ upper and Σ|w| ≤ gross. All terms are annual decimals of NAV: ``carry`` c, ``cov`` Σ,
     ``risk_aversion`` γ > 0, ``trading_cost`` κ ≥ 0 per unit of weight traded times rebalances a year, ``markup``
     m ≥ 0 of the financing on either side. ``previous`` is what is held now; a currency absent from it is not held.
     The four limits and costs are one number, an array in the order of ``carry``, or a Series by currency; a bound
-    and ``gross`` may be infinite. The optimum is unique and exact to about 1e-10.
+    and ``gross`` may be infinite. The optimum is unique and exact to about 1e-9.
 
     Raises ConfigError if a bound or cost makes no sense or no weights satisfy the limits; MissingDataError if
     ``cov``, or a Series, lacks an available currency; DataError for an infinite carry, a holding outside ``carry``,
@@ -388,12 +386,12 @@ def _term(previous: float, cost: float, mark: float, lower: float, upper: float)
 
 
 def _capped(matrix: FloatArray, rows: list[tuple[float, ...]], gross: float) -> list[float]:
-    """Minimise ½w'Qw − c'w + costs within bounds and Σ|w| ≤ gross; rows of c, previous, cost, mark, lower, upper."""
+    """Minimize ½w'Qw − c'w + costs within bounds and Σ|w| ≤ gross; rows of c, previous, cost, mark, lower, upper."""
     linear = [row[0] for row in rows]
 
-    def best(charge: float, start: list[float]) -> tuple[list[float], list[int]]:
+    def best(charge: float, start: list[float], settled: bool = False) -> tuple[list[float], list[int]]:
         terms = [_term(p, cost, mark + charge, low, high) for _, p, cost, mark, low, high in rows]
-        return _descend(matrix, linear, terms, start)
+        return _descend(matrix, linear, terms, start, settled)
 
     weights, free = best(0.0, [row[1] for row in rows])
     if sum(map(abs, weights)) <= gross:
@@ -403,38 +401,50 @@ def _capped(matrix: FloatArray, rows: list[tuple[float, ...]], gross: float) -> 
     least = sum(map(abs, nearest))
     if least > gross + tolerance:
         raise ConfigError(f"the bounds need a gross of {least:g}, above {gross:g}", hint="raise gross or widen bounds")
-    # at this charge nothing is worth holding beyond what the bounds require
-    low, high = 0.0, float((abs(np.array(linear) - matrix @ nearest) + [row[2] for row in rows]).max())
+    # At the high charge nothing is worth holding beyond what the bounds require.
+    within, low, high = nearest, 0.0, float((abs(np.array(linear) - matrix @ nearest) + [row[2] for row in rows]).max())
     charge = 0.0
     for _ in range(_ROUNDS):
         excess = sum(map(abs, weights)) - gross
-        if abs(excess) <= tolerance or high - low <= 1e-15 * high:
+        if abs(excess) <= tolerance:
             return weights
-        low, high = (charge, high) if excess > 0 else (low, charge)
-        charge = 0.5 * (low + high)
+        if excess > 0:
+            low = charge
+        else:
+            high, within = charge, weights
+        if high - low <= 1e-15 * high:
+            break
+        newton, start = inf, weights.copy()
         if free:
             side = np.sign([weights[i] for i in free])
-            fall = float(side @ np.linalg.solve(matrix.take(free, 0).take(free, 1), side))
-            newton = (low if excess > 0 else high) + excess / fall
-            charge = newton if low < newton < high else charge
-        weights, free = best(charge, weights)
-    raise DataError("the gross cap was not met", hint="the covariance is close to singular; shrink it")
+            path = np.linalg.solve(matrix.take(free, 0).take(free, 1), side)
+            rise = excess / float(side @ path)
+            newton = charge + rise
+            for i, step in zip(free, (rise * path).tolist()):
+                start[i] -= step
+        if low < newton < high:
+            charge = newton
+            weights, free = best(charge, start, settled=True)
+        else:
+            charge = 0.5 * (low + high)
+            weights, free = best(charge, weights)
+    return within
 
 
 def _descend(
-    matrix: FloatArray, linear: list[float], terms: list[_Term], start: list[float]
+    matrix: FloatArray, linear: list[float], terms: list[_Term], start: list[float], settled: bool
 ) -> tuple[list[float], list[int]]:
-    """Minimise ½x'Qx − c'x + Σ cost(x_i) within bounds; also which weights rest on no bound or kink.
+    """Minimize ½x'Qx − c'x + Σ cost(x_i) within bounds; also which weights rest on no bound or kink.
 
-    Each round minimises exactly over one weight after another, which finds the bounds and kinks to rest on, then
+    Each round minimizes exactly over one weight after another, which finds the bounds and kinks to rest on, then
     takes a Newton step over the others, as far as the first bound or kink. Neither can raise the objective, and the
-    end is the optimum: a full Newton step after which no single weight wants to move.
+    end is the optimum: a full Newton step after which no single weight wants to move. ``settled`` says that ``start``
+    comes from such a step.
     """
     quadratic = matrix.tolist()
     positions = range(len(start))
     x = [min(max(v, t.lower), t.upper) for v, t in zip(start, terms)]
-    slope = [sum(map(mul, row, x)) for row in quadratic]
-    settled = False
+    slope = (matrix @ x).tolist()
     for _ in range(_ROUNDS):
         moved = 0.0
         for i in positions:
@@ -483,7 +493,7 @@ def _descend(
                 x[stop] = edge
             settled = stop < 0
             slope = (matrix @ x).tolist()
-    raise DataError("the optimiser did not settle", hint="the covariance is close to singular; shrink it")
+    raise DataError("the optimizer did not settle", hint="the covariance is close to singular; shrink it")
 
 
 # --- labels and checks -----------------------------------------------------------------------------------------------
@@ -551,20 +561,26 @@ def _floats(value: float | FloatArray, n: int) -> list[float]:
     return [float(value)] * n
 
 
-def _available(carry: FloatArray) -> tuple[NDArray[np.bool_], FloatArray]:
-    """Which currencies have a carry, and those carries; an infinite one is an error."""
-    here: NDArray[np.bool_] = carry == carry
-    _refuse_infinite(carry)
-    known: FloatArray = carry[here]
+def _available(carry: FloatArray) -> tuple[list[int], list[float]]:
+    """Where a carry is given, and those carries; an infinite one is an error."""
+    values = carry.tolist()
+    here = [i for i, c in enumerate(values) if c == c]
+    known = [values[i] for i in here]
+    if inf in known or -inf in known:
+        _refuse_infinite(carry)
     return here, known
 
 
-def _two_sided(here: NDArray[np.bool_], tilt: FloatArray) -> FloatArray:
-    """Tilts that sum to 0, scaled so that their absolute sum is 2, placed where ``here``; zeros stay zeros."""
-    weights = np.zeros(len(here))
-    size = float(abs(tilt).sum())
-    if size:
-        weights[here] = tilt * (2.0 / size)
+def _two_sided(tilt: Sequence[float]) -> list[float]:
+    """Tilts that sum to 0, scaled so that their absolute sum is 2; zeros stay zeros."""
+    size = sum(map(abs, tilt)) or 1.0
+    return [2.0 * t / size for t in tilt]
+
+
+def _placed(carry: FloatArray, here: list[int], known: Sequence[float]) -> FloatArray:
+    """Weights in universe order: ``known`` at the positions ``here``, 0 elsewhere."""
+    weights = np.zeros(len(carry))
+    weights[here] = known
     return weights
 
 

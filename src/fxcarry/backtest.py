@@ -15,7 +15,7 @@ import numpy as np
 from fxcarry import statistics
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
-from fxcarry.engine import Engine, Progress
+from fxcarry.engine import Engine, Progress, no_progress
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.feeds import coverage
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
@@ -276,35 +276,36 @@ def backtest(
     Raises ConfigError for a bad argument, DataError for prices or rates that cannot be used, LedgerError if the books
     do not balance to the cent on every day.
     """
-    named, chosen, chosen_feed = strategy, strategy, feed
-    if config is not None or isinstance(strategy, str) or (feed is None and history is None):
-        from fxcarry.build import resolve
+    chosen: Any = strategy
+    given = config
+    if given is not None or isinstance(strategy, str) or (feed is None and history is None):
+        from fxcarry.build import feed_of, resolve
 
-        settings = resolve(config, strategy)
-        chosen = settings.strategy
-        chosen_feed = feed or settings.feed
-        if settings.config is not None:
-            given = settings.config
-            universe = universe or given.universe
-            account_currency = given.account_currency if account_currency == "USD" else account_currency
-            costs = given.costs if costs is RETAIL else costs
-            markup = given.markup if markup == DEFAULT_MARKUP else markup
-            cash = given.cash if cash == DEFAULT_CASH else cash
-            rebalance = given.rebalance if rebalance == "monthly" else rebalance
-            rules = settings.rules if rules is None else rules
-    if isinstance(chosen, str):
-        raise ConfigError(f"unknown strategy {chosen!r}")
+        parts = resolve(config, strategy)
+        chosen, given = parts.strategy, parts.config
+        if history is None and feed is None:
+            feed = feed_of(given)
+        if parts.config is not None:  # a setting applies where its argument was left at the default
+            other = parts.config
+            if universe is None and account_currency in ("USD", other.account_currency):
+                universe = other.universe
+            account_currency = other.account_currency if account_currency == "USD" else account_currency
+            costs = other.costs if costs is RETAIL else costs
+            markup = other.markup if markup == DEFAULT_MARKUP else markup
+            cash = other.cash if cash == DEFAULT_CASH else cash
+            rebalance = other.rebalance if rebalance == "monthly" else rebalance
+        rules = parts.rules if rules is None else rules
     account_currency = check_currency(account_currency, "account_currency")
-    members = _universe(universe, account_currency)
+    members = universe_of(universe, account_currency)
     active = default_rules() if rules is None else tuple(rules)
     if history is None:
-        assert chosen_feed is not None
-        history = chosen_feed.history(None, None)
-    first, last, notes = _period(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
+        assert feed is not None
+        history = feed.history(None, None)
+    first, last, notes = period_of(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
     model = BenchmarkFinancing(markup) if financing == "benchmark" else financing
     broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model)
     engine = Engine(
-        feed=chosen_feed,
+        feed=feed,
         broker=broker,
         strategy=chosen,
         rules=active,
@@ -316,11 +317,11 @@ def backtest(
         first,
         last,
         history=history.in_currency(account_currency, members),
-        **({"progress": progress} if progress is not None else {}),
+        progress=progress or no_progress,
     )
     columns = broker.log.columns()
     result = BacktestResult(
-        strategy=named if isinstance(named, str) else getattr(named, "__name__", type(named).__name__),
+        strategy=strategy if isinstance(strategy, str) else getattr(strategy, "__name__", type(strategy).__name__),
         universe=members,
         account_currency=account_currency,
         markup=markup if financing == "benchmark" else None,
@@ -355,7 +356,8 @@ def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _universe(universe: Sequence[str] | None, account_currency: str) -> tuple[str, ...]:
+def universe_of(universe: Sequence[str] | None, account_currency: str) -> tuple[str, ...]:
+    """The currencies to rank and hold; ``None`` = the other G10. ConfigError for a bad, repeated or lone one."""
     if universe is None:
         return tuple(c for c in G10 if c != account_currency)
     if isinstance(universe, str):
@@ -382,7 +384,7 @@ def as_day(value: Day, name: str) -> date:
         raise ConfigError(f"{name} {value!r} is not a date", hint="write it like 2007-06-29") from None
 
 
-def _period(
+def period_of(
     history: MarketHistory,
     start: Day | None,
     end: Day | None,

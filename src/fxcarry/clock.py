@@ -23,14 +23,19 @@ Frequency = Literal["monthly", "weekly", "daily"]
 
 def is_due(days: NDArray[np.datetime64], frequency: Frequency) -> NDArray[np.bool_]:
     """Whether each trade date (datetime64[D], weekdays) is a decision day: the last weekday of its month or week."""
-    following = np.busday_offset(days, 1, roll="forward")
+    following: NDArray[np.datetime64] = np.busday_offset(days, 1, roll="forward")
     if frequency == "monthly":
-        return following.astype("datetime64[M]") != days.astype("datetime64[M]")
+        return np.asarray(following.astype("datetime64[M]") != days.astype("datetime64[M]"))
     if frequency == "weekly":
-        return (following - days).astype(int) > 1
+        return np.asarray((following - days).astype(int) > 1)
     if frequency == "daily":
         return np.ones(len(days), bool)
     raise ConfigError(f"rebalance is {frequency!r}", hint="one of monthly, weekly, daily")
+
+
+def just_before(at: TimeArray) -> TimeArray:
+    """One nanosecond earlier: a 17:00:00 then falls into the trade date it ends."""
+    return np.asarray(at - np.timedelta64(1, "ns"), "datetime64[ns]")
 
 
 @attrs.frozen(eq=False)
@@ -71,7 +76,7 @@ class SteppedClock:
         row = np.searchsorted(times, at, "right") - 1
         at, row = at[row >= 0], row[row >= 0]
         before = np.searchsorted(times, at[:1] - np.timedelta64(1, "D"), "right") - 1 if is_daily else row[:1] - 1
-        day = trade_dates(at - np.timedelta64(1, "ns"))
+        day = trade_dates(just_before(at))
         is_day_end = np.isin(at, ends)
         return cls(
             at=at,

@@ -555,7 +555,7 @@ def _converter() -> cattrs.Converter:
             kind: Any = field.type
             value = converter.structure(value, kind)
             if field.validator is not None and field.converter is None:
-                with suppress(AttributeError):  # it looks at the whole record: attrs itself runs it then
+                with suppress(AttributeError):  # it looks at the whole record, so attrs runs it when that is made
                     field.validator(None, field, value)
             return value
 
@@ -589,7 +589,8 @@ def _kind(cls: Any) -> Any:
 def _one_of(value: Any, choices: Sequence[Any]) -> Any:
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise ConfigError(
-            f"expected one of {', '.join(map(_show, choices))}, got {_show(value)}{_nearest(value, map(str, choices))}"
+            f"expected one of {', '.join(map(_show, choices))}, got {_show(value)}"
+            + _nearest(value, [c for c in choices if isinstance(c, str)])
         )
     return value
 
@@ -710,10 +711,14 @@ def _toml_lines(table: Mapping[str, Any], path: str) -> Iterator[str]:
             yield f"{_toml_key(key)} = {_toml_value(value)}"
     for key, value in below.items():
         name = _join(path, _toml_key(key))
-        for one in [value] if _is_table(value) else value:
-            yield ""
-            yield f"[{name}]" if _is_table(value) else f"[[{name}]]"
-            yield from _toml_lines(one, name)
+        if _is_table(value):
+            if not value or any(not (_is_table(v) or _is_tables(v)) for v in value.values()):
+                yield from ("", f"[{name}]")
+            yield from _toml_lines(value, name)
+        else:
+            for item in value:
+                yield from ("", f"[[{name}]]")
+                yield from _toml_lines(item, name)
 
 
 def _is_table(value: Any) -> TypeGuard[Mapping[str, Any]]:

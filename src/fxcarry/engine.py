@@ -39,7 +39,7 @@ from fxcarry.simulation import Block, SimBroker, Tape
 Progress = Callable[[int, int], None]
 
 
-def _no_progress(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Show nothing."""
 
 
@@ -47,7 +47,7 @@ class Engine:
     """One strategy on one account.
 
     Args:
-        feed: prices and rates.
+        feed: prices and rates; None where every run is given its history.
         broker: the simulated venue.
         strategy: any callable ``(view, account) -> weights``.
         rules: risk rules; an empty sequence switches them off.
@@ -60,7 +60,7 @@ class Engine:
     def __init__(
         self,
         *,
-        feed: DataFeed,
+        feed: DataFeed | None,
         broker: SimBroker,
         strategy: Strategy,
         rules: Sequence[RiskRule],
@@ -87,20 +87,16 @@ class Engine:
 
     # -- running over stored history -------------------------------------------------------------------------------
 
-    def run(
-        self,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        *,
-        history: MarketHistory | None = None,
-        stepped: bool = False,
-        progress: Progress = _no_progress,
+    def prepare(
+        self, start: datetime | None = None, end: datetime | None = None, *, history: MarketHistory | None = None
     ) -> None:
-        """Run from ``start`` to ``end`` over the feed's history (or ``history``, already in account currency)."""
+        """Load stored history: the ticks, the broker's tape and the columns that views are cut from."""
         currency = self.broker.account_currency
         if history is None:
+            if self.feed is None:
+                raise ConfigError("the engine has neither a feed nor a history")
             history = self.feed.history(None, None).in_currency(currency, self.universe)
-        clock = SteppedClock.over(history, start, end, self.rebalance)
+        clock = self.clock = SteppedClock.over(history, start, end, self.rebalance)
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
         self.book = Book.of(self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency)))
@@ -110,6 +106,19 @@ class Engine:
         self.columns = self._columns(history, clock, self.tape)
         self._stale = self._stale_ticks(history, clock)
         self.journal.log = self.broker.log
+
+    def run(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        history: MarketHistory | None = None,
+        stepped: bool = False,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Run from ``start`` to ``end`` over the feed's history (or ``history``, already in account currency)."""
+        self.prepare(start, end, history=history)
+        clock = self.clock
         due = np.flatnonzero(clock.is_due).tolist()
         total, tick, upcoming = len(clock), 0, 0
         while tick < total:

@@ -243,7 +243,8 @@ class MarketView:
     def values(self, name: str) -> FloatArray:
         """One of the vectors by name (``"spot"``, ``"carry"``, …) as a read-only array, without making a Series."""
         if name == "spot":
-            return self._columns.spot[self._row]
+            spot: FloatArray = self._columns.spot[self._row]
+            return spot
         if name == "trading_cost":
             return self._columns.trading_cost
         array: FloatArray = getattr(self._columns, name)[self._tick]
@@ -284,7 +285,8 @@ class MarketView:
 
     def spot_rows(self, n: int) -> FloatArray:
         """The last ``n`` rows of spot as a read-only array (fewer near the start), newest last."""
-        return self._columns.spot[max(0, self._row + 1 - n) : self._row + 1]
+        rows: FloatArray = self._columns.spot[max(0, self._row + 1 - n) : self._row + 1]
+        return rows
 
     def history(self, n: int) -> pd.DataFrame:
         """The last ``n`` rows of spot, newest last."""

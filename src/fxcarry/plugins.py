@@ -224,7 +224,7 @@ def _chosen(wanted: str) -> list[EntryPoint]:
 def _origin(entry: EntryPoint) -> Origin:
     if entry.dist is not None:
         metadata = entry.dist.metadata
-        name, version = (metadata[key] if key in metadata else "unknown" for key in ("Name", "Version"))
+        name, version = ((metadata.get_all(key) or ["unknown"])[0] for key in ("Name", "Version"))
         return Origin(entry.name, re.sub(r"[-_.]+", "-", name).lower(), version)
     from fxcarry import __version__
 
@@ -238,7 +238,8 @@ def _components(manager: pluggy.PluginManager) -> list[Component]:
         raise PluginError("it implements no hook", hint="mark fxcarry_components with fxcarry.plugins.hookimpl")
     offered: list[Component] = []
     for implementation in implementations:
-        for component in implementation.function():
+        answer: Any = implementation.function()
+        for component in answer:
             if not isinstance(component, Component):
                 raise PluginError(
                     f"fxcarry_components() gave {component!r}", hint="return a list of fxcarry.plugins.Component"

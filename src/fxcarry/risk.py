@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 import numpy as np
@@ -42,16 +43,6 @@ def _fraction(instance: object, attribute: attrs.Attribute[float], value: float)
         raise ConfigError(f"{attribute.name} is {value}", hint="a fraction of NAV > 0, such as 0.30 for 30 %")
 
 
-def opening_part(held: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Split |weights| into what stays of the held position and what is opened anew, leg by leg.
-
-    A reduction opens nothing; a change of sign keeps nothing and opens all of the new side.
-    """
-    size = np.abs(weights)
-    kept = np.where(weights * held > 0, np.minimum(np.abs(held), size), 0.0)
-    return kept, size - kept
-
-
 @attrs.frozen
 class MaxPosition:
     """No position above ``limit`` of NAV, no currency's net exposure above ``currency_limit``.
@@ -66,21 +57,21 @@ class MaxPosition:
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE what is too large."""
-        size = np.abs(proposal.weights)
-        largest = float(size.max()) if len(size) else 0.0
+        sizes = proposal.sizes
+        largest = max(sizes, default=0.0)
         limit = self.limit
         if proposal.stage == "held":
             limit = self.drift_limit if proposal.is_day_end else np.inf
         caps = None
         if largest > limit * (1 + _SLACK):
-            caps = np.where(size > limit * (1 + _SLACK), self.limit, np.inf)
+            caps = np.array([self.limit if size > limit * (1 + _SLACK) else np.inf for size in sizes])
         if proposal.stage != "held":
-            net = np.abs(proposal.exposure @ proposal.weights)
-            if len(net) and net.max() > self.currency_limit * (1 + _SLACK):
+            net = proposal.net
+            if max(max(net, default=0.0), -min(net, default=0.0)) > self.currency_limit * (1 + _SLACK):
                 # Scale every leg that carries an exposed currency; a leg of two such currencies takes the smaller.
-                scale = np.minimum(1.0, self.currency_limit / np.maximum(net, 1e-300))
+                scale = np.minimum(1.0, self.currency_limit / np.maximum(np.abs(net), 1e-300))
                 per_leg = np.where(proposal.exposure != 0, scale[:, None], 1.0).min(0)
-                shrunk = np.where(per_leg < 1, size * per_leg, np.inf)
+                shrunk = np.where(per_leg < 1, np.array(sizes) * per_leg, np.inf)
                 caps = shrunk if caps is None else np.minimum(caps, shrunk)
         if caps is None:
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - largest)
@@ -95,8 +86,10 @@ class MaxPosition:
 
     def first_breach(self, block: Block) -> int | None:
         """The first end of day at which a position has drifted past ``drift_limit``."""
-        size = np.abs(block.units * block.base_value).max(1)
-        return _first((size > self.drift_limit * (1 + _SLACK) * block.nav) & block.is_day_end)
+        limit = self.drift_limit * (1 + _SLACK)
+        if block.largest <= limit * block.nav_min:
+            return None
+        return _first((block.size.max(1) > limit * block.nav) & block.is_day_end)
 
 
 @attrs.frozen
@@ -114,17 +107,16 @@ class MaxExposure:
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE opening parts pro rata."""
-        size = np.abs(proposal.weights)
-        gross = float(size.sum())
+        gross = sum(proposal.sizes)
         limit = self.limit
         if proposal.stage == "held":
             limit = self.drift_limit if proposal.is_day_end else self.hard_limit
         if gross <= limit * (1 + _SLACK):
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - gross)
         if proposal.stage == "held":
-            caps = size * (self.limit / gross)
+            caps = np.array(proposal.sizes) * (self.limit / gross)
         else:
-            kept, opened = opening_part(proposal.held, proposal.weights)
+            kept, opened = proposal.opening
             opening = float(opened.sum())
             room = max(self.limit - float(kept.sum()), 0.0)
             caps = kept + opened * (min(room / opening, 1.0) if opening > 0 else 1.0)
@@ -139,9 +131,10 @@ class MaxExposure:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which gross has drifted past its limit for that tick."""
-        gross = block.base_value @ np.abs(block.units)
+        if block.gross_max <= self.drift_limit * (1 + _SLACK) * block.nav_min:
+            return None
         limit = np.where(block.is_day_end, self.drift_limit, self.hard_limit)
-        return _first(gross > limit * (1 + _SLACK) * block.nav)
+        return _first(block.gross > limit * (1 + _SLACK) * block.nav)
 
 
 @attrs.frozen
@@ -164,19 +157,23 @@ class MaxCurrenciesPerSide:
         """RESIZE to zero the weakest of a side with too many."""
         if proposal.stage == "held":
             return Verdict(self.name, Action.ALLOW)
-        net = proposal.exposure @ proposal.weights
-        long, short = net > self.threshold, net < -self.threshold
-        most = max(int(np.count_nonzero(long)), int(np.count_nonzero(short)))
+        long = short = 0
+        for exposure in proposal.net:
+            if exposure > self.threshold:
+                long += 1
+            elif exposure < -self.threshold:
+                short += 1
+        most = max(long, short)
         if most <= self.limit:
-            return Verdict(self.name, Action.ALLOW, headroom=float(self.limit - most))
+            return Verdict(self.name, Action.ALLOW, headroom=self.limit - most)
+        net = np.array(proposal.net)
         drop = np.zeros(len(net), bool)
-        for side, sign in ((long, 1.0), (short, -1.0)):
-            members = np.flatnonzero(side)
+        for sign in (1.0, -1.0):
+            members = np.flatnonzero(sign * net > self.threshold)
             strength = np.nan_to_num(proposal.signal[members] * sign, nan=-np.inf)
             drop[members[np.argsort(-strength, kind="stable")[self.limit :]]] = True
-        carries = (proposal.exposure[drop] != 0).any(0)
-        kept, opened = opening_part(proposal.held, proposal.weights)
-        caps = np.where(carries, 0.0 if proposal.stage == "target" else kept, np.inf)
+        carries = drop if proposal.stage == "target" else (proposal.exposure[drop] != 0).any(0)
+        caps = np.where(carries, 0.0 if proposal.stage == "target" else proposal.opening[0], np.inf)
         return Verdict(
             self.name,
             Action.RESIZE,
@@ -206,14 +203,13 @@ class StopLoss:
         """CLOSE what has moved too far against its entry; hold closed what was stopped since the last rebalance."""
         caps = None
         headroom = None
-        if proposal.adverse is not None and len(proposal.adverse):
-            worst = np.nan_to_num(proposal.adverse, nan=-np.inf)
-            headroom = self.limit - float(worst.max())
-            hit = worst >= self.limit - _SLACK
-            if hit.any():
-                caps = np.where(hit, 0.0, np.inf)
+        if proposal.adverse is not None:
+            worst = max(proposal.adverse, default=-np.inf)
+            headroom = self.limit - worst
+            if worst >= self.limit - _SLACK:
+                caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
         if proposal.stage == "orders" and state.stopped:
-            kept, _ = opening_part(proposal.held, proposal.weights)
+            kept, _ = proposal.opening
             blocked = np.array([(n, int(np.sign(w))) in state.stopped for n, w in zip(proposal.legs, proposal.weights)])
             if blocked.any():
                 held_back = np.where(blocked, kept, np.inf)
@@ -224,9 +220,7 @@ class StopLoss:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which a position is past its stop."""
-        if not block.units.any():
-            return None
-        return _first((block.adverse() >= self.limit - _SLACK).any(1))
+        return block.first_adverse(self.limit - _SLACK)
 
 
 @attrs.frozen
@@ -253,6 +247,8 @@ class DailyLoss:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick with a daily loss at the limit."""
+        if block.nav_min > max(block.nav_max, block.day_start) * (1 - self.limit + _SLACK):
+            return None
         start = np.empty(len(block.nav))
         start[0] = block.day_start
         start[1:] = block.nav[:-1]
@@ -286,6 +282,8 @@ class Drawdown:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick that far below the highest NAV so far."""
+        if block.nav_min > max(block.nav_max, block.high_water) * (1 - self.limit + _SLACK):
+            return None
         peak = np.maximum.accumulate(np.maximum(block.nav, block.high_water))
         return _first(block.nav <= peak * (1 - self.limit + _SLACK))
 
@@ -311,7 +309,7 @@ class Staleness:
             return Verdict(self.name, Action.ALLOW)
         held = np.abs(proposal.held)
         book = float(held.sum())
-        kept, _ = opening_part(proposal.held, proposal.weights)
+        kept, _ = proposal.opening
         halt = book > 0 and float(held[stale].sum()) > 0.5 * book
         return Verdict(
             self.name,
@@ -326,7 +324,7 @@ class Staleness:
         return None
 
 
-def _first(where: FloatArray | np.ndarray) -> int | None:
+def _first(where: Any) -> int | None:
     at = int(where.argmax()) if len(where) else 0
     return at if len(where) and where[at] else None
 
@@ -354,35 +352,39 @@ def review(
 ) -> Decision:
     """Ask every rule, merge, and ask once more about the merged result.
 
-    Returns the weights that may be held (order of the proposal's legs). While the state is REDUCING nothing opens; once
-    it is HALTED everything is zero.
+    Returns the weights that may be held (order of the proposal's legs); the very array of the proposal where nothing was
+    cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
     """
     verdicts, action, weights = _ask(proposal, rules, view, account, state)
-    if action is not Action.ALLOW:
-        again, second, weights = _ask(attrs.evolve(proposal, weights=weights), rules, view, account, state)
-        verdicts += [v for v in again if v.action > Action.ALLOW]
+    if weights is not proposal.weights:
+        again, second, weights = _ask(proposal.reweighted(weights), rules, view, account, state)
+        verdicts += [v for v in again if v.action is not Action.ALLOW]
         action = max(action, second)
-    return Decision(account.at, weights, proposal.legs, tuple(verdicts), _state_after(action, state))
+    return Decision(account.at, weights, proposal.legs, verdicts, _state_after(action, state))
 
 
 def _ask(
     proposal: Proposal, rules: Sequence[RiskRule], view: MarketView, account: Account, state: RiskState
 ) -> tuple[list[Verdict], Action, FloatArray]:
     verdicts = [rule(proposal, view, account, state) for rule in rules]
-    action = max((v.action for v in verdicts), default=Action.ALLOW)
+    action = Action.ALLOW
+    cutting = []
+    for verdict in verdicts:
+        if verdict.action is not Action.ALLOW:
+            action = max(action, verdict.action)
+            if verdict.caps is not None:
+                cutting.append(verdict)
     weights = proposal.weights
     if action >= Action.FLATTEN_HALT or state.trading is TradingState.HALTED:
         return verdicts, action, np.zeros(len(weights))
-    for verdict in verdicts:
-        if verdict.caps is not None:
-            caps = verdict.caps
-            if proposal.stage != "held" and verdict.action < Action.CLOSE:  # a reduction always passes
-                kept, opened = opening_part(proposal.held, proposal.weights)
-                caps = np.where(opened <= 0, np.inf, caps)
-            weights = np.sign(weights) * np.minimum(np.abs(weights), caps)
+    for verdict in cutting:
+        caps = verdict.caps
+        assert caps is not None
+        if proposal.stage != "held" and verdict.action < Action.CLOSE:  # a reduction always passes
+            caps = np.where(proposal.opening[1] <= 0, np.inf, caps)
+        weights = np.copysign(np.minimum(np.abs(weights), caps), weights)
     if action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING:
-        kept, _ = opening_part(proposal.held, weights)
-        weights = np.sign(weights) * kept
+        weights = np.copysign(np.minimum(np.abs(weights), proposal.opening[0]), weights)
     return verdicts, action, weights
 
 

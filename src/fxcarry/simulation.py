@@ -19,6 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from fxcarry.clock import just_before
 from fxcarry.conventions import day_count, roll_days, roll_days_table, session_ends, trade_dates
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
@@ -251,7 +252,7 @@ class SimBroker:
             bid=mid * (1 - half),
             ask=mid * (1 + half),
             is_fresh=pair_fresh,
-            any_fresh=pair_fresh.any(1).tolist(),
+            any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
             roll_days=roll_days_,
             roll_long=long,
             roll_short=short,
@@ -315,17 +316,18 @@ class SimBroker:
         rates = _rates_of(snapshot)
         count = len(instants)
         is_last = np.arange(count) == count - 1
+        day = trade_dates(just_before(instants))
         tape = self._make_tape(
             currencies=currencies,
             spot=np.repeat(spot[None], count, 0),
             is_fresh=fresh & is_last[:, None],
             half_spread=np.repeat(half[None], count, 0),
             at=instants,
-            day=trade_dates(instants - np.timedelta64(1, "ns")),
+            day=day,
             is_day_end=np.isin(instants, ends),
             rolls_first=is_last & np.array([any(to_ns(q.as_of) == at for q in snapshot.quotes.values())] * count),
             rates=rates,
-            days=lambda pair: _days_at(pair, trade_dates(instants - np.timedelta64(1, "ns")), np.isin(instants, ends)),
+            days=lambda pair: _days_at(pair, day, np.isin(instants, ends)),
         )
         self._tape = tape
         self.log.load(tape)
@@ -429,7 +431,7 @@ class SimBroker:
         through: NDArray[np.bool_] = np.where(
             self.units > 0, tape.bid[where] <= self._stop + slack, tape.ask[where] >= self._stop - slack
         )
-        return through & (self.units != 0) & np.isfinite(self._stop)
+        return np.asarray(through & (self.units != 0) & np.isfinite(self._stop))
 
     def _trigger_stops(self, tick: int) -> None:
         hit = self._through_stop(tick) & self._loaded().is_fresh[tick]
@@ -579,7 +581,7 @@ class SimBroker:
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
-        return Decimal(self._cash) / self._scale
+        return to_decimal(self._cash) / self._scale
 
     def get_positions(self) -> Mapping[str, Position]:
         """Open positions by instrument."""

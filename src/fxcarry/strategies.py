@@ -6,6 +6,7 @@ The built-in ones return arrays in universe order; a user's own may return a map
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import attrs
 import numpy as np
@@ -20,7 +21,7 @@ from fxcarry.model import Account, FloatArray
 TRADING_DAYS = 260
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(instance: object, attribute: Any, value: float) -> None:
     if not (np.isfinite(value) and value > 0):
         raise ConfigError(f"{attribute.name} is {value}", hint="a number > 0")
 

@@ -31,7 +31,7 @@ def market_history(
     as they are.
     """
     ends = session_ends(np.busday_offset(np.datetime64(start), np.arange(days), roll="forward"))
-    at: TimeArray = ends.astype("datetime64[ns]") + np.timedelta64(-60, "s")
+    at: TimeArray = (ends - np.timedelta64(60, "s")).astype("datetime64[ns]")
     columns, rates = [], {}
     for currency in (*currencies, "USD"):
         random = np.random.default_rng([seed, *currency.encode()])

@@ -1,0 +1,16 @@
+"""What a backtest did, for people: a table for the terminal, files for other programs, one self-contained HTML page."""
+
+from fxcarry.report.files import FILES, check_folder, write_files, write_html
+from fxcarry.report.text import PERIODS, comparison_table, footer, render, summary
+
+__all__ = [
+    "FILES",
+    "PERIODS",
+    "check_folder",
+    "comparison_table",
+    "footer",
+    "render",
+    "summary",
+    "write_files",
+    "write_html",
+]

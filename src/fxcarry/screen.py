@@ -1,0 +1,94 @@
+"""The carry table: what each currency pays, after the broker's mark-up, and what a position would book tonight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fxcarry.backtest import PERIODS, Day, period_of, universe_of
+from fxcarry.conventions import roll_days, trade_date
+from fxcarry.covariance import ewma_volatility
+from fxcarry.engine import Engine
+from fxcarry.financing import BenchmarkFinancing
+from fxcarry.market import MarketView
+from fxcarry.model import Pair
+from fxcarry.protocols import DataFeed
+from fxcarry.simulation import SimBroker
+from fxcarry.strategies import Sign
+
+NOTIONAL = 100_000
+
+
+def carry_table(
+    feed: DataFeed,
+    *,
+    at: Day | None = None,
+    universe: Sequence[str] | None = None,
+    account_currency: str = "USD",
+    markup: float = 0.01,
+) -> dict[str, Any]:
+    """One row a currency, best carry first, as known at 17:00 New York on the trade date ``at`` (default: the last).
+
+    ``rate``, ``carry`` (differential to the account currency), ``volatility`` (EWMA, decay 0.94, 260 days) and
+    ``financing_long``/``financing_short`` (after ``markup``, > 0 received) are annual decimals; ``spot`` is account
+    currency per unit; ``tonight_long`` and ``tonight_short`` are what 100,000 of account currency would be booked at the
+    coming roll of ``roll_days`` days. Raises DataError for dates outside the data and currencies without price or rate.
+    """
+    history = feed.history(None, None)
+    members = universe_of(universe, account_currency)
+    first, last, notes = period_of(
+        history, None, at or trade_date(history.end), members, account_currency, needs_rates=True
+    )
+    broker = SimBroker(account_currency=account_currency, financing=BenchmarkFinancing(markup))
+    engine = Engine(feed=feed, broker=broker, strategy=Sign(), rules=(), universe=members)
+    engine.prepare(first, last, history=history.in_currency(account_currency, members))
+    tick = len(engine.clock) - 1
+    view = MarketView(engine.columns, tick)
+    day = engine.clock.day[tick].astype("datetime64[D]").item()
+    returns = np.diff(np.log(view.spot_rows(251)), axis=0)
+    rows: list[dict[str, Any]] = []
+    for i, currency in enumerate(members):
+        if currency == account_currency:
+            continue
+        j = list(engine.book.column).index(i)
+        usable = np.isfinite(returns[:, i])
+        volatility = None
+        if usable.sum() >= 60:
+            volatility = float(ewma_volatility(returns[usable, i])) * float(np.sqrt(PERIODS))
+        carry = float(view.values("carry")[i])
+        long, short = engine.tape.roll_long[tick, j], engine.tape.roll_short[tick, j]
+        both = (long, short) if engine.book.is_base[j] else (short, long)
+        pair = Pair.market(currency, account_currency)
+        rows.append(
+            {
+                "currency": currency,
+                "pair": str(pair),
+                "spot": float(view.values("spot")[i]),
+                "rate": float(view.values("rates")[i]),
+                "carry": carry,
+                "volatility": volatility,
+                "carry_to_risk": carry / volatility if volatility else None,
+                "financing_long": float(view.values("financing_long")[i]),
+                "financing_short": float(view.values("financing_short")[i]),
+                "roll_days": roll_days(pair, day),
+                "tonight_long": NOTIONAL * float(both[0]) / float(engine.tape.base_value[tick, j]),
+                "tonight_short": NOTIONAL * float(both[1]) / float(engine.tape.base_value[tick, j]),
+            }
+        )
+    rows.sort(key=lambda row: (-row["carry"], row["currency"]))
+    return {
+        "date": str(day),
+        "account_currency": account_currency,
+        "account_rate": float(history.rate_matrix(engine.clock.at[-1:], [account_currency])[0, 0]),
+        "markup": markup,
+        "notional": NOTIONAL,
+        "rows": rows,
+        "notes": [
+            f"long %, short %: financing after a mark-up of {markup:.2%} a year; tonight: what {NOTIONAL:,} "
+            f"{account_currency} held long is booked at the coming roll.",
+            *history.notes,
+            *notes,
+        ],
+    }
