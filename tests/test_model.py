@@ -99,7 +99,7 @@ def test_minor_units() -> None:
 def test_numbers_become_decimals_by_their_text() -> None:
     assert to_decimal(0.1) == Decimal("0.1")
     assert to_decimal(np.float64(0.1)) == Decimal("0.1")
-    assert to_decimal(np.int64(3)) == Decimal(3)
+    assert to_decimal(np.int64(3)) == Decimal(3)  # type: ignore[arg-type]
     assert to_decimal("0.10") == Decimal("0.10")
     assert to_decimal(7) == Decimal(7)
     exact = Decimal("1.23")

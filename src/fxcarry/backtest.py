@@ -104,7 +104,7 @@ class BacktestResult:
 
         marks, by_tick = self._marks, self.columns
         owned = by_tick.units[marks] * by_tick.base_value[marks]
-        owed = by_tick.cost[marks] * by_tick.conversion[marks]
+        owed = by_tick.units[marks] * by_tick.average[marks] * by_tick.conversion[marks]
         base, quote = np.maximum(self.exposure, 0), np.maximum(-self.exposure, 0)
         held = (owned @ base.T - owed @ quote.T) / by_tick.nav[marks][:, None]
         return pd.DataFrame(held, index=self._dates, columns=list(self.universe))
@@ -133,8 +133,8 @@ class BacktestResult:
                 "conversion": f.conversion,
                 "cost": abs(f.price - f.mid) * abs(f.units) * f.conversion - f.commission,
                 "realized": f.posted / scale,
-                "reason": f.reason,
-                "client_id": f.client_id,
+                "reason": f.order.reason,
+                "client_id": f.order.client_id,
             }
             for f in log.fills
         ]

@@ -26,12 +26,12 @@ from fxcarry.model import (
     Action,
     Decision,
     FloatArray,
-    OrderResult,
     Proposal,
     RiskState,
+    Stage,
     TradingState,
 )
-from fxcarry.orders import Book, market_pairs, plan
+from fxcarry.orders import Book, Plan, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.simulation import Block, SimBroker, Tape
@@ -106,6 +106,8 @@ class Engine:
         self.columns = self._columns(history, clock, self.tape)
         self._stale = self._stale_ticks(history, clock)
         self.journal.log = self.broker.log
+        self._identity = np.eye(len(self.universe))
+        self._is_daily = bool(self.clock.is_day_end.all())
 
     def run(
         self,
@@ -129,7 +131,8 @@ class Engine:
                 stop = tick + 1
             tick = self.broker.advance(stop, self._screen if self.rules else None)
             last = tick - 1
-            self._note(self.broker.new_results())
+            if self.broker.events:
+                self._note_events()
             is_due = upcoming < len(due) and due[upcoming] == last
             self._decide(last, is_due)
             if is_due:
@@ -196,6 +199,8 @@ class Engine:
         observed = np.where(np.isfinite(history.spot), np.arange(len(history))[:, None], 0)
         np.maximum.accumulate(observed, axis=0, out=observed)
         seen = history.times[observed[clock.row][:, self.book.column]]
+        if (seen == seen[:, :1]).all():  # one source, no holes: all instruments have the same age
+            seen = seen[:, :1]
         minutes = open_minutes_array(seen, clock.at[:, None])
         if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
             closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
@@ -210,9 +215,9 @@ class Engine:
         if history.rates_verified_until is not None:
             limit = to_ns(history.rates_verified_until + RATE_BUDGET)
             stale |= (clock.at > limit)[:, None]
-        return stale if stale.any() else None
+        return np.broadcast_to(stale, (len(clock), len(self.book.names))) if stale.any() else None
 
-    def _screen(self, tick: int, block: Block) -> int | None:
+    def _screen(self, block: Block) -> int | None:
         """The first tick of the block that needs a look, after remembering what came before it."""
         self._end_day()
         block.day_start, block.high_water = self.state.day_start, self.state.high_water
@@ -224,127 +229,113 @@ class Engine:
             at = 0 if screen is None else screen(block)
             if at is not None and (first is None or at < first):
                 first = at
-        committed = len(block.nav) if first is None else first + 1
+        committed = len(block) if first is None else first + 1
         if committed > 1:
-            ends = block.is_day_end[: committed - 1]
             nav = block.nav[: committed - 1]
-            if ends.all():
-                start, peak = float(nav[-1]), float(nav.max())
-            elif ends.any():
-                start, peak = float(nav[ends][-1]), float(nav[ends].max())
-            else:
-                start, peak = self.state.day_start, self.state.high_water
-            self.state = attrs.evolve(self.state, day_start=start, high_water=max(peak, self.state.high_water))
-        self._seen = (float(block.nav[committed - 1]), bool(block.is_day_end[committed - 1]))
+            if not self._is_daily:
+                nav = nav[block.is_day_end[: committed - 1]]
+            if len(nav):
+                peak = float(np.maximum.reduce(nav))
+                self.state = self.state.at_day_end(float(nav[-1]), peak)
+        ends_day = self._is_daily or bool(block.is_day_end[committed - 1])
+        self._seen = (float(block.nav[committed - 1]), ends_day)
         return first
 
     def _end_day(self) -> None:
         """Carry the last tick's NAV into the risk state once its own decision is made."""
         if self._seen is not None and self._seen[1]:
             nav = self._seen[0]
-            self.state = attrs.evolve(self.state, day_start=nav, high_water=max(nav, self.state.high_water))
+            self.state = self.state.at_day_end(nav, nav)
         self._seen = None
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
-    def _note(self, results: Sequence[OrderResult]) -> None:
-        if not results:
-            return
-        self.journal.record(results)
-        stopped = [(r.instrument, 1 if r.filled_units < 0 else -1) for r in results if r.reason == "stop"]
+    def _note_events(self) -> None:
+        """Stops the venue filled and close-outs it made, as the rules must know of them."""
+        events, self.broker.events = self.broker.events, []
+        stopped = {(name, side) for name, kind, side in events if kind == "stop"}
         if stopped:
-            self.state = attrs.evolve(self.state, stopped=self.state.stopped | set(stopped))
-        if any(r.reason == "margin close-out" for r in results):
+            self._transition(attrs.evolve(self.state, stopped=self.state.stopped | stopped))
+        if any(kind == "margin close-out" for _, kind, _ in events):
             self._transition(attrs.evolve(self.state, trading=TradingState.HALTED, latch="MARGIN_CLOSEOUT"))
 
     def _decide(self, tick: int, is_due: bool) -> None:
-        view = MarketView(self.columns, tick)
-        account = self.broker.account()
         if not self.rules and not is_due:
             return
+        broker, book = self.broker, self.book
+        view, account = MarketView(self.columns, tick), broker.account()
         self._lapse(account, is_due)
         halted = self.state.trading is TradingState.HALTED
         if halted:
             self._intention = None
-            if not account.positions:
+            if not account.current_weights:
                 return
         if is_due and not halted:
             self._intention = self._ask(view, account)
             self._attempt = 0
-        held, average = self.broker.units, self.broker.average
+        held, average, nav = broker.units, broker.average, float(account.nav)
         base_value, conversion = self.tape.base_value[tick], self.tape.conversion[tick]
-        nav = float(account.nav)
-        day_end = bool(self.tape.is_day_end[tick])
         pair_weights = held * base_value / nav
-        context: dict[str, Any] = {
-            "exposure": self.book.exposure,
-            "signal": self.columns.carry[tick],
-            "is_day_end": day_end,
-            "is_due": is_due,
-        }
+        signal = self.columns.carry[tick]
         stale = None if self._stale is None else self._stale[tick]
-        adverse = self.broker.adverse(tick, tick + 1)[0] if held.any() and self.rules else None
-        if self._intention is not None and not halted:
-            currency_stale = None
-            if stale is not None:
-                currency_stale = np.zeros(len(self.universe), bool)
-                currency_stale[self.book.column] = stale
-            now = np.zeros(len(self.universe))
-            now[self.book.column] = self.book.exposures(held, average, base_value, conversion) / nav
+        adverse = broker.adverse() if self.rules else None
+        is_day_end = self._is_daily or bool(self.tape.is_day_end[tick])
+
+        def propose(stage: Stage, weights: FloatArray) -> Proposal:
+            return Proposal(
+                stage=stage,
+                legs=book.names,
+                weights=weights,
+                held=pair_weights,
+                exposure=book.exposure,
+                signal=signal,
+                adverse=adverse,
+                is_stale=stale,
+                is_day_end=is_day_end,
+                is_due=is_due,
+            )
+
+        if self._intention is not None:
+            exposures = book.by_currency(book.exposures(held, average, base_value, conversion) / nav)
             proposal = Proposal(
                 stage="target",
                 legs=self.universe,
                 weights=self._intention,
-                held=now,
-                is_stale=currency_stale,
-                **{**context, "exposure": np.eye(len(self.universe))},
+                held=exposures,
+                exposure=self._identity,
+                signal=signal,
+                is_stale=None if stale is None else book.by_currency(stale).astype(bool),
+                is_day_end=is_day_end,
+                is_due=is_due,
             )
             decision = review(proposal, self.rules, view, account, self.state)
-            target = self.book.target_units(
+            target = book.target_units(
                 decision.weights, nav, held=held, average=average, base_value=base_value, conversion=conversion
             )
-            reason = "rebalance"
         else:
-            proposal = Proposal(
-                stage="held",
-                legs=self.book.names,
-                weights=pair_weights,
-                held=pair_weights,
-                adverse=adverse,
-                is_stale=stale,
-                **context,
-            )
+            proposal = propose("held", pair_weights)
             decision = review(proposal, self.rules, view, account, self.state)
             target = self._shrunk(held, pair_weights, decision.weights)
-            reason = "risk"
         self.journal.decide(proposal.stage, decision)
         self._apply(decision, account)
-        if (target != held).any():
-            after = Proposal(
-                stage="orders",
-                legs=self.book.names,
-                weights=target * base_value / nav,
-                held=pair_weights,
-                adverse=adverse,
-                is_stale=stale,
-                **context,
-            )
-            final = review(after, self.rules, view, account, self.state)
-            if final.weights is not after.weights:
-                target = self._shrunk(target, after.weights, final.weights)
+        if target is not held:
+            after = target * base_value / nav
+            final = review(propose("orders", after), self.rules, view, account, self.state)
+            if final.weights is not after:
+                target = self._shrunk(target, after, final.weights)
                 self.journal.decide("orders", final)
-            orders = plan(
-                self.book,
-                target,
-                held,
-                account_id=account.id,
-                at=account.at,
-                reason=reason if not decision.verdicts or reason == "rebalance" else _why(decision),
-                stop_fraction=self._stop_fraction,
-                attempt=self._attempt,
-            )
-            self.journal.intend(orders)
-            self.journal.record([self.broker.place_market_order(order) for order in orders])
+            legs = plan(book, target, held)
+            if legs:
+                orders = Plan(
+                    legs,
+                    account_id=account.id,
+                    at=account.at,
+                    reason="rebalance" if self._intention is not None else _why(decision),
+                    stop_fraction=self._stop_fraction,
+                    attempt=self._attempt,
+                )
+                self.journal.intend(orders)
+                broker.place_plan(orders)
         self._keep_intention(decision)
 
     def _keep_intention(self, decision: Decision) -> None:

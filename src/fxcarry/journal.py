@@ -11,13 +11,13 @@ from fxcarry.model import Decision, Order, OrderResult, RiskState
 class MemoryJournal:
     """A journal that lives as long as the process.
 
-    ``decisions`` are (decision, stage); ``orders`` what was intended, in the order of intention; ``results`` what became
-    of them; ``states`` every change of the risk state; ``log`` the venue's transactions.
+    ``decisions`` are (decision, stage); ``orders`` what was intended, in the order of intention; ``results``
+    what became of them; ``states`` every change of the risk state; ``log`` the venue's transactions.
     """
 
     def __init__(self) -> None:
         self.decisions: list[tuple[str, Decision]] = []
-        self.orders: list[Order] = []
+        self.plans: list[Sequence[Order]] = []
         self.results: list[OrderResult] = []
         self.states: list[tuple[object, RiskState]] = []
         self.log: TransactionLog | None = None
@@ -28,7 +28,12 @@ class MemoryJournal:
 
     def intend(self, orders: Sequence[Order]) -> None:
         """Record orders before they are sent."""
-        self.orders.extend(orders)
+        self.plans.append(orders)
+
+    @property
+    def orders(self) -> list[Order]:
+        """Every order intended."""
+        return [order for plan in self.plans for order in plan]
 
     def record(self, results: Sequence[OrderResult]) -> None:
         """Record what the venue said."""

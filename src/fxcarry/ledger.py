@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Fill(NamedTuple):
-    """One fill: ``tick`` counts the ticks booked before it; amounts in minor units of account currency are integers.
+    """One fill of the order ``orders[index]``; ``tick`` counts the ticks booked before it.
 
-    ``realized`` is in quote currency; ``posted`` and ``charged`` are what was booked for it and for commission
-    (``commission`` unrounded, signed, <= 0).
+    ``realized`` is in quote currency, ``commission`` in account currency (unrounded, <= 0); ``posted`` and ``charged``
+    are what was booked for them, in minor units.
     """
 
     tick: int
@@ -42,20 +42,28 @@ class Fill(NamedTuple):
     commission: float
     charged: int
     at: np.datetime64
-    client_id: str
-    reason: str
+    orders: Sequence[Order]
+    index: int
+
+    @property
+    def order(self) -> Order:
+        """The order that was filled."""
+        return self.orders[self.index]
 
 
-class _Segment(NamedTuple):
-    """Ticks with constant positions: ``first`` on its tape, financing posted (minor units) and exact, NAV."""
+class _Stretch:
+    """What was booked over one tape: financing posted (minor units) and exact, NAV, and positions by segment."""
 
-    tape: Tape
-    first: int
-    posted: NDArray[np.int64]
-    exact: FloatArray
-    nav: FloatArray
-    units: FloatArray
-    cost: FloatArray
+    def __init__(self, tape: Tape) -> None:
+        shape = tape.mid.shape
+        self.tape = tape
+        self.posted = np.zeros(shape)
+        self.exact = np.zeros(shape)
+        self.nav = np.empty(shape[0])
+        self.count = 0
+        self.lengths: list[int] = []
+        self.units: list[FloatArray] = []
+        self.average: list[FloatArray] = []
 
 
 class TransactionLog:
@@ -67,14 +75,13 @@ class TransactionLog:
         self.names: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.fills: list[Fill] = []
-        self._segments: list[_Segment] = []
-        self._ticks = 0
-        self._tape: Tape | None = None
+        self.ticks = 0
+        self._stretches: list[_Stretch] = []
 
     @property
     def next_id(self) -> int:
         """A number that no transaction has yet."""
-        return self._ticks * 1000 + len(self.fills)
+        return self.ticks * 1000 + len(self.fills)
 
     def open(self, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> None:
         """Fix the instruments of the book."""
@@ -82,58 +89,31 @@ class TransactionLog:
 
     def load(self, tape: Tape) -> None:
         """The market that the next bookings refer to."""
-        self._tape = tape
-
-    def book_fill(
-        self,
-        tick: int,
-        instrument: int,
-        units: float,
-        price: float,
-        mid: float,
-        conversion: float,
-        realized: float,
-        posted: int,
-        commission: float,
-        charged: int,
-        order: Order,
-    ) -> None:
-        """Append one fill at ``tick`` of the loaded tape."""
-        assert self._tape is not None
-        self.fills.append(
-            Fill(
-                self._ticks,
-                instrument,
-                units,
-                price,
-                mid,
-                conversion,
-                realized,
-                posted,
-                commission,
-                charged,
-                self._tape.at[tick],
-                order.client_id,
-                order.reason,
-            )  # fmt: skip
-        )
+        self._stretches.append(_Stretch(tape))
 
     def book_rolls(
         self,
-        first: int,
-        posted: NDArray[np.int64],
+        posted: FloatArray,
         exact: FloatArray,
         nav: FloatArray,
         units: FloatArray,
-        cost: FloatArray,
+        average: FloatArray,
     ) -> None:
-        """Append the financing and NAV of ticks with constant ``units``, entered at ``cost`` (quote currency)."""
-        assert self._tape is not None
-        self._segments.append(_Segment(self._tape, first, posted, exact, nav, units, cost))
-        self._ticks += len(nav)
+        """Append the financing and NAV of the next ticks, at constant ``units`` entered at ``average``."""
+        here = self._stretches[-1]
+        count = len(nav)
+        where = slice(here.count, here.count + count)
+        here.posted[where] = posted
+        here.exact[where] = exact
+        here.nav[where] = nav
+        here.lengths.append(count)
+        here.units.append(units)
+        here.average.append(average)
+        here.count += count
+        self.ticks += count
 
     def __len__(self) -> int:
-        return len(self.fills) + sum(int(np.count_nonzero(s.posted)) for s in self._segments)
+        return len(self.fills) + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
 
     def __iter__(self) -> Iterator[Transaction]:
         scale = Decimal(10 ** minor_digits(self.account_currency))
@@ -141,25 +121,26 @@ class TransactionLog:
         for fill in self.fills:
             by_tick.setdefault(fill.tick, []).append(fill)
         tick = 0
-        for segment in self._segments:
-            for offset in range(len(segment.nav)):
-                here = segment.first + offset
+        for stretch in self._stretches:
+            tape = stretch.tape
+            held = np.repeat(np.array(stretch.units), stretch.lengths, axis=0) if stretch.units else np.empty((0, 0))
+            for here in range(stretch.count):
                 for n, fill in enumerate(by_tick.get(tick, ())):
                     yield from self._fill_transactions(fill, n, scale)
-                day = segment.tape.day[here].astype("datetime64[D]").item()
-                for j in np.flatnonzero(segment.posted[offset]).tolist():
+                day = tape.day[here].astype("datetime64[D]").item()
+                for j in np.flatnonzero(stretch.posted[here]).tolist():
                     yield Transaction(
                         id=f"{tick:08d}-R{j:03d}",
-                        at=from_ns(segment.tape.at[here]),
+                        at=from_ns(tape.at[here]),
                         kind="financing",
-                        amount=Decimal(int(segment.posted[offset, j])) / scale,
+                        amount=Decimal(int(stretch.posted[here, j])) / scale,
                         currency=self.account_currency,
                         instrument=self.names[j],
-                        units=to_decimal(float(segment.units[j])),
-                        mid=to_decimal(float(segment.tape.mid[here, j])),
-                        conversion=to_decimal(float(segment.tape.conversion[here, j])),
+                        units=to_decimal(float(held[here, j])),
+                        mid=to_decimal(float(tape.mid[here, j])),
+                        conversion=to_decimal(float(tape.conversion[here, j])),
                         trade_date=day,
-                        days=int(segment.tape.roll_days[here, j]),
+                        days=int(tape.roll_days[here, j]),
                     )
                 tick += 1
 
@@ -175,7 +156,7 @@ class TransactionLog:
             price=to_decimal(fill.price),
             mid=to_decimal(fill.mid),
             conversion=to_decimal(fill.conversion),
-            client_id=fill.client_id,
+            client_id=fill.order.client_id,
         )
         if fill.charged:
             yield Transaction(
@@ -185,7 +166,7 @@ class TransactionLog:
                 amount=Decimal(fill.charged) / scale,
                 currency=self.account_currency,
                 instrument=self.names[fill.instrument],
-                client_id=fill.client_id,
+                client_id=fill.order.client_id,
             )
 
     def after(self, since: str | None) -> list[Transaction]:
@@ -194,15 +175,18 @@ class TransactionLog:
 
     def columns(self) -> Columns:
         """Everything by tick, joined."""
-        segments = self._segments
+        stretches = [s for s in self._stretches if s.count]
 
         def joined(part: Any) -> Any:
-            return np.concatenate([part(s) for s in segments])
+            parts = [part(s) for s in stretches]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
         def of_tape(name: str) -> Any:
-            return joined(lambda s: getattr(s.tape, name)[s.first : s.first + len(s.nav)])
+            return joined(lambda s: getattr(s.tape, name)[: s.count])
 
-        lengths = [len(s.nav) for s in segments]
+        def by_segment(name: str) -> Any:
+            return joined(lambda s: np.repeat(np.array(getattr(s, name)), s.lengths, axis=0))
+
         return Columns(
             at=of_tape("at"),
             day=of_tape("day"),
@@ -210,17 +194,17 @@ class TransactionLog:
             mid=of_tape("mid"),
             conversion=of_tape("conversion"),
             base_value=of_tape("base_value"),
-            posted=joined(lambda s: s.posted),
-            exact=joined(lambda s: s.exact),
-            nav=joined(lambda s: s.nav),
-            units=np.repeat(np.array([s.units for s in segments]), lengths, axis=0),
-            cost=np.repeat(np.array([s.cost for s in segments]), lengths, axis=0),
+            posted=joined(lambda s: s.posted[: s.count]),
+            exact=joined(lambda s: s.exact[: s.count]),
+            nav=joined(lambda s: s.nav[: s.count]),
+            units=by_segment("units"),
+            average=by_segment("average"),
         )
 
 
 @attrs.frozen(eq=False)
 class Columns:
-    """A log by tick: the market, positions after it and their cost in quote currency, financing (posted in minor units,
+    """A log by tick: the market, positions after it and their average entry, financing (posted in minor units,
     exact), NAV.
     """
 
@@ -230,11 +214,11 @@ class Columns:
     mid: FloatArray
     conversion: FloatArray
     base_value: FloatArray
-    posted: NDArray[np.int64]
+    posted: FloatArray
     exact: FloatArray
     nav: FloatArray
     units: FloatArray
-    cost: FloatArray
+    average: FloatArray
 
 
 @attrs.frozen(eq=False)
@@ -282,55 +266,50 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
     mid, conversion = by_tick.mid[marks], by_tick.conversion[marks]
     days, count = mid.shape
 
-    fills = log.fills
-    shape = (days, count)
-    traded, slip, realized = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    moved, kept = np.zeros(shape), np.zeros(shape)
-    commission, rounding, postings = np.zeros(shape), np.zeros(days), np.zeros(days)
-    if fills:
-        tick = np.array([f.tick for f in fills])
-        table = np.array(
-            [(f.instrument, f.units, f.price, f.mid, f.conversion, f.realized, f.posted, f.commission, f.charged)
-             for f in fills]
-        )  # fmt: skip
+    previous = np.vstack([mid[:1], mid[:-1]])
+    conversion_before = np.vstack([conversion[:1], conversion[:-1]])
+    units = by_tick.units[marks]
+    held = np.vstack([np.zeros((1, count)), units[:-1]])
+    change = (mid - previous) * held
+    open_pnl = change.copy()
+    spot = change * conversion
+    translation = np.zeros((days, count))
+    cost = np.zeros((days, count))
+    rounding, postings = np.zeros(days), np.zeros(days)
+    if log.fills:
+        table = np.array([f[:10] for f in log.fills])
+        tick, instrument, traded, price, fill_mid, fill_conversion, realized, posted, commission, charged = table.T
         day = np.searchsorted(marks, tick)
-        j = table[:, 0].astype(int)
-        units, price, fill_mid, fill_conversion, amount, posted, fee, charged = table[:, 1:].T
-        where = (day, j)
-        np.add.at(traded, where, units)
-        np.add.at(moved, where, (mid[where] - fill_mid) * units)
-        np.add.at(slip, where, (price - fill_mid) * units)
-        np.add.at(kept, where, (mid[where] - price) * units)
-        np.add.at(realized, where, amount)
-        at_fill = np.zeros(shape)
-        np.add.at(at_fill, where, amount * fill_conversion)
-        np.add.at(commission, where, fee)
-        np.add.at(rounding, day, (posted + charged) / scale - amount * fill_conversion - fee)
+        where = (day, instrument.astype(int))
+        at, x = mid[where], conversion[where]
+        np.add.at(spot, where, (at - fill_mid) * traded * x)
+        np.add.at(cost, where, commission - (price - fill_mid) * traded * x)
+        np.add.at(open_pnl, where, (at - price) * traded - realized)
+        np.add.at(translation, where, realized * (fill_conversion - x))
+        np.add.at(rounding, day, (posted + charged) / scale - realized * fill_conversion - commission)
         np.add.at(postings, day, 1.0 + (charged != 0))
+        filled = np.bincount(where[1], traded, count)
+        if np.abs(filled - units[-1]).max() > 1e-6:
+            raise LedgerError(f"the fills add up to {filled} units, the book holds {units[-1]}")
+    np.cumsum(open_pnl, axis=0, out=open_pnl)
+    translation[1:] += open_pnl[:-1] * (conversion[1:] - conversion_before[1:])
+    if days == len(by_tick.at):
+        carry, booked = by_tick.exact, by_tick.posted
     else:
-        at_fill = np.zeros(shape)
-
-    held = np.cumsum(traded, 0)
-    before = np.vstack([np.zeros((1, count)), held[:-1]])
-    change = np.diff(mid, axis=0, prepend=mid[:1]) * before
-    open_pnl = np.cumsum(change + kept - realized, 0)
-    open_before = np.vstack([np.zeros((1, count)), open_pnl[:-1]])
-
-    spot = (change + moved) * conversion
-    cost = -slip * conversion + commission
-    translation = open_before * np.diff(conversion, axis=0, prepend=conversion[:1]) + at_fill - realized * conversion
-    edges = np.concatenate([[0], marks[:-1] + 1])
-    carry = np.add.reduceat(by_tick.exact, edges, axis=0)
-    rounding += np.add.reduceat(by_tick.posted.sum(1) / scale - by_tick.exact.sum(1), edges)
-    postings += np.add.reduceat(np.count_nonzero(by_tick.exact, axis=1), edges)
+        edges = np.concatenate([[0], marks[:-1] + 1])
+        carry = np.add.reduceat(by_tick.exact, edges, axis=0)
+        booked = np.add.reduceat(by_tick.posted, edges, axis=0)
+    ones = np.ones(count)
+    rounding += (booked / scale - carry) @ ones
+    postings += (carry != 0) @ ones
 
     result = Attribution(
         day=by_tick.day[marks],
         nav=by_tick.nav[marks],
-        spot=spot.sum(1),
-        carry=carry.sum(1),
-        cost=cost.sum(1),
-        translation=translation.sum(1),
+        spot=spot @ ones,
+        carry=carry @ ones,
+        cost=cost @ ones,
+        translation=translation @ ones,
         rounding=rounding,
         names=log.names,
         spot_by_instrument=(spot + translation).sum(0),

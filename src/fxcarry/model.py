@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -384,7 +383,7 @@ class Proposal:
     At stage "target" the legs are currencies, ``weights`` what a strategy wants; at "held" and "orders" they are
     instruments, ``weights`` what is held, or would be after the orders. ``held`` is what is held now. ``exposure``
     (currencies × legs) turns leg weights into net exposure by currency, the account currency left out. ``signal`` is
-    each currency's carry. ``adverse`` is each open position's move against its average entry on the closing side
+    each currency's carry. ``sizes`` are |weights| and ``net`` the net exposures by currency, as lists. ``adverse`` is each open position's move against its average entry on the closing side
     (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs whose quote is too old.
     """
 
@@ -394,25 +393,21 @@ class Proposal:
     held: FloatArray
     exposure: FloatArray
     signal: FloatArray
-    adverse: FloatArray | None = None
+    adverse: Sequence[float] | None = None
     is_stale: NDArray[np.bool_] | None = None
     is_day_end: bool = False
     is_due: bool = False
     orders: Sequence[Order] = ()
 
-    @cached_property
-    def sizes(self) -> list[float]:
-        """|weights|, leg by leg."""
-        sizes: list[float] = np.abs(self.weights).tolist()
-        return sizes
+    sizes: list[float] = attrs.field(init=False)
+    net: list[float] = attrs.field(init=False)
 
-    @cached_property
-    def net(self) -> list[float]:
-        """Net exposure by currency, the account currency left out, as fractions of NAV."""
-        net: list[float] = (self.weights if self.stage == "target" else self.exposure @ self.weights).tolist()
-        return net
+    def __attrs_post_init__(self) -> None:
+        values: list[float] = self.weights.tolist()
+        facts = self.__dict__  # the class is frozen, and these follow from its fields
+        facts["sizes"] = [abs(w) for w in values]
+        facts["net"] = values if self.stage == "target" else (self.exposure @ self.weights).tolist()
 
-    @cached_property
     def opening(self) -> tuple[FloatArray, FloatArray]:
         """|weights| split into what stays of the held position and what is opened anew, leg by leg.
 
@@ -424,7 +419,19 @@ class Proposal:
 
     def reweighted(self, weights: FloatArray) -> Proposal:
         """The same proposal with other weights."""
-        return attrs.evolve(self, weights=weights)
+        return Proposal(
+            stage=self.stage,
+            legs=self.legs,
+            weights=weights,
+            held=self.held,
+            exposure=self.exposure,
+            signal=self.signal,
+            adverse=self.adverse,
+            is_stale=self.is_stale,
+            is_day_end=self.is_day_end,
+            is_due=self.is_due,
+            orders=self.orders,
+        )
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -442,6 +449,17 @@ class RiskState:
     halt_until: datetime | None = None
     latch: str = ""
     stopped: frozenset[tuple[str, int]] = frozenset()
+
+    def at_day_end(self, nav: float, peak: float) -> RiskState:
+        """The state after days that ended at ``nav`` and whose highest end was ``peak``."""
+        return RiskState(
+            trading=self.trading,
+            day_start=nav,
+            high_water=max(peak, self.high_water),
+            halt_until=self.halt_until,
+            latch=self.latch,
+            stopped=self.stopped,
+        )
 
     def after_flow(self, nav_before: float, flow: float) -> RiskState:
         """The state after a deposit (> 0) or withdrawal: returns and drawdown stay what they were."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple, overload
 
 import attrs
 import numpy as np
@@ -40,7 +42,7 @@ class Book:
     side: FloatArray
     is_base: NDArray[np.bool_]
     step: FloatArray
-    minimum: FloatArray
+    minimum: Sequence[float]
 
     @classmethod
     def of(cls, currencies: Sequence[str], account_currency: str, instruments: Mapping[str, Instrument]) -> Book:
@@ -69,7 +71,7 @@ class Book:
             side=exposure[column, np.arange(len(chosen))],
             is_base=np.array([i.exposure.base != account_currency for i in chosen], dtype=bool),
             step=np.array([float(i.unit_step) for i in chosen]),
-            minimum=np.array([float(i.minimum_units) for i in chosen]),
+            minimum=[float(i.minimum_units) for i in chosen],
         )
 
     def exposures(
@@ -77,6 +79,12 @@ class Book:
     ) -> FloatArray:
         """Net exposure of each instrument's currency in account currency, signed: base at market, quote at cost."""
         return self.side * units * np.where(self.is_base, base_value, average * conversion)
+
+    def by_currency(self, values: NDArray[Any]) -> FloatArray:
+        """Values by instrument as values by currency of the universe, 0 for the account currency."""
+        spread = np.zeros(len(self.currencies))
+        spread[self.column] = values
+        return spread
 
     def target_units(
         self,
@@ -119,41 +127,79 @@ def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt:
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
-def plan(
-    book: Book,
-    target: FloatArray,
-    held: FloatArray,
-    *,
-    account_id: str,
-    at: datetime,
-    reason: str,
-    stop_fraction: float | None = None,
-    attempt: int = 0,
-) -> list[Order]:
-    """Orders that take ``held`` units to ``target`` units, reductions first.
+class Leg(NamedTuple):
+    """One order of a plan before it is an object: ``column`` is the instrument's place in the book."""
 
-    A change of sign becomes two orders, one that closes and one that opens. A difference below the instrument's minimum
+    column: int
+    name: str
+    units: float
+    kind: str
+    is_reducing: bool
+
+
+class Plan(Sequence[Order]):
+    """The orders of one decision, in columns; an :class:`~fxcarry.model.Order` is made when one is asked for."""
+
+    def __init__(
+        self,
+        legs: Sequence[Leg],
+        *,
+        account_id: str,
+        at: datetime,
+        reason: str,
+        stop_fraction: float | None = None,
+        attempt: int = 0,
+    ) -> None:
+        self.legs = legs
+        self.account_id = account_id
+        self.at = at
+        self.reason = reason
+        self.stop_fraction = stop_fraction
+        self.attempt = attempt
+
+    @cached_property
+    def _orders(self) -> list[Order]:
+        return [
+            Order(
+                client_id=client_id(self.account_id, self.at, leg.name, leg.kind, self.attempt),
+                instrument=leg.name,
+                units=to_decimal(int(leg.units) if leg.units == int(leg.units) else leg.units),
+                is_reducing=leg.is_reducing,
+                stop_fraction=None if leg.is_reducing else self.stop_fraction,
+                reason=self.reason,
+            )
+            for leg in self.legs
+        ]
+
+    def __len__(self) -> int:
+        return len(self.legs)
+
+    @overload
+    def __getitem__(self, index: int) -> Order: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Order]: ...
+    def __getitem__(self, index: int | slice) -> Order | list[Order]:
+        return self._orders[index]
+
+
+def plan(book: Book, target: FloatArray, held: FloatArray) -> list[Leg]:
+    """What takes ``held`` units to ``target`` units, reductions first.
+
+    A change of sign becomes two legs, one that closes and one that opens. A difference below the instrument's minimum
     is left alone unless it closes the position.
     """
-    reducing: list[Order] = []
-    opening: list[Order] = []
-    change = target - held
-    for j in np.flatnonzero(change).tolist():
-        want, have, name = float(target[j]), float(held[j]), book.names[j]
-        legs: list[tuple[str, float, bool]] = []
+    reducing: list[Leg] = []
+    opening: list[Leg] = []
+    for j, (want, have) in enumerate(zip(target.tolist(), held.tolist())):
+        if want == have:
+            continue
+        name = book.names[j]
         if want * have < 0:
-            legs = [("close", -have, True), ("open", want, False)]
-        elif abs(change[j]) >= book.minimum[j] or want == 0:
-            is_reducing = abs(want) < abs(have)
-            legs = [("reduce" if is_reducing else "open", want - have, is_reducing)]
-        for leg, units, is_reducing in legs:
-            order = Order(
-                client_id=client_id(account_id, at, name, leg, attempt),
-                instrument=name,
-                units=to_decimal(int(units) if units == int(units) else units),
-                is_reducing=is_reducing,
-                stop_fraction=None if is_reducing else stop_fraction,
-                reason=reason,
-            )
-            (reducing if is_reducing else opening).append(order)
+            reducing.append(Leg(j, name, -have, "close", True))
+            opening.append(Leg(j, name, want, "open", False))
+        elif want == 0 or abs(want - have) >= book.minimum[j]:
+            if abs(want) < abs(have):
+                reducing.append(Leg(j, name, want - have, "reduce", True))
+            else:
+                opening.append(Leg(j, name, want - have, "open", False))
     return reducing + opening

@@ -87,7 +87,7 @@ class MaxPosition:
     def first_breach(self, block: Block) -> int | None:
         """The first end of day at which a position has drifted past ``drift_limit``."""
         limit = self.drift_limit * (1 + _SLACK)
-        if block.largest <= limit * block.nav_min:
+        if float(np.maximum.reduce(block.size, axis=None)) <= limit * block.nav_min:
             return None
         return _first((block.size.max(1) > limit * block.nav) & block.is_day_end)
 
@@ -116,7 +116,7 @@ class MaxExposure:
         if proposal.stage == "held":
             caps = np.array(proposal.sizes) * (self.limit / gross)
         else:
-            kept, opened = proposal.opening
+            kept, opened = proposal.opening()
             opening = float(opened.sum())
             room = max(self.limit - float(kept.sum()), 0.0)
             caps = kept + opened * (min(room / opening, 1.0) if opening > 0 else 1.0)
@@ -173,7 +173,7 @@ class MaxCurrenciesPerSide:
             strength = np.nan_to_num(proposal.signal[members] * sign, nan=-np.inf)
             drop[members[np.argsort(-strength, kind="stable")[self.limit :]]] = True
         carries = drop if proposal.stage == "target" else (proposal.exposure[drop] != 0).any(0)
-        caps = np.where(carries, 0.0 if proposal.stage == "target" else proposal.opening[0], np.inf)
+        caps = np.where(carries, 0.0 if proposal.stage == "target" else proposal.opening()[0], np.inf)
         return Verdict(
             self.name,
             Action.RESIZE,
@@ -204,12 +204,12 @@ class StopLoss:
         caps = None
         headroom = None
         if proposal.adverse is not None:
-            worst = max(proposal.adverse, default=-np.inf)
+            worst = max((move for move in proposal.adverse if move == move), default=-np.inf)
             headroom = self.limit - worst
             if worst >= self.limit - _SLACK:
                 caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
         if proposal.stage == "orders" and state.stopped:
-            kept, _ = proposal.opening
+            kept, _ = proposal.opening()
             blocked = np.array([(n, int(np.sign(w))) in state.stopped for n, w in zip(proposal.legs, proposal.weights)])
             if blocked.any():
                 held_back = np.where(blocked, kept, np.inf)
@@ -309,7 +309,7 @@ class Staleness:
             return Verdict(self.name, Action.ALLOW)
         held = np.abs(proposal.held)
         book = float(held.sum())
-        kept, _ = proposal.opening
+        kept, _ = proposal.opening()
         halt = book > 0 and float(held[stale].sum()) > 0.5 * book
         return Verdict(
             self.name,
@@ -381,10 +381,10 @@ def _ask(
         caps = verdict.caps
         assert caps is not None
         if proposal.stage != "held" and verdict.action < Action.CLOSE:  # a reduction always passes
-            caps = np.where(proposal.opening[1] <= 0, np.inf, caps)
+            caps = np.where(proposal.opening()[1] <= 0, np.inf, caps)
         weights = np.copysign(np.minimum(np.abs(weights), caps), weights)
     if action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING:
-        weights = np.copysign(np.minimum(np.abs(weights), proposal.opening[0]), weights)
+        weights = np.copysign(np.minimum(np.abs(weights), proposal.opening()[0]), weights)
     return verdicts, action, weights
 
 

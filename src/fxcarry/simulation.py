@@ -10,9 +10,8 @@ exact for whole units. Orders fill at the next fresh quote after they were place
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import attrs
@@ -24,7 +23,7 @@ from fxcarry.conventions import day_count, roll_days, roll_days_table, session_e
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
-from fxcarry.ledger import TransactionLog
+from fxcarry.ledger import Fill, TransactionLog
 from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
 from fxcarry.model import (
     Account,
@@ -41,6 +40,7 @@ from fxcarry.model import (
     minor_digits,
     to_decimal,
 )
+from fxcarry.orders import Plan
 from fxcarry.protocols import Capability
 
 LinearFinancing = PairRateFinancing | BenchmarkFinancing
@@ -51,7 +51,8 @@ class Tape:
     """The market in tick order. Arrays are ticks × instruments unless said.
 
     ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
-    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at. ``is_fresh`` marks quotes
+    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
+    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes
     observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
     receives at this tick's 17:00 roll (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
     quote: what is filled then does not take part.
@@ -65,6 +66,7 @@ class Tape:
     base_value: FloatArray
     bid: FloatArray
     ask: FloatArray
+    closing: FloatArray
     is_fresh: NDArray[np.bool_]
     any_fresh: Sequence[bool]
     roll_days: NDArray[np.int64]
@@ -72,26 +74,75 @@ class Tape:
     roll_short: FloatArray
     rolls_first: Sequence[bool]
 
+    def instant(self, tick: int) -> datetime:
+        """When a tick is."""
+        return from_ns(self.at[tick])
+
 
 @attrs.define(eq=False)
 class Block:
     """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
 
-    ``adverse()`` is each position's move against its average entry on the closing side (> 0 loses, NaN where flat).
+    ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
     ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
     """
 
-    at: TimeArray
+    tape: Tape
+    first: int
     nav: FloatArray
     units: FloatArray
-    base_value: FloatArray
-    is_day_end: NDArray[np.bool_]
-    adverse: Callable[[], FloatArray]
+    average: FloatArray
     day_start: float = np.nan
     high_water: float = np.nan
+    nav_min: float = attrs.field(init=False)
+    nav_max: float = attrs.field(init=False)
+    gross: FloatArray = attrs.field(init=False)
+    gross_max: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.nav_min = float(np.minimum.reduce(self.nav))
+        self.nav_max = float(np.maximum.reduce(self.nav))
+        self.gross = self.tape.base_value[self.ticks] @ np.abs(self.units)
+        self.gross_max = float(np.maximum.reduce(self.gross))
+
+    def __len__(self) -> int:
+        return len(self.nav)
+
+    @property
+    def ticks(self) -> slice:
+        """Where on the tape the block lies."""
+        return slice(self.first, self.first + len(self.nav))
+
+    @property
+    def is_day_end(self) -> NDArray[np.bool_]:
+        """Ticks at a 17:00 New York."""
+        return self.tape.is_day_end[self.ticks]
+
+    @property
+    def size(self) -> FloatArray:
+        """Position sizes in account currency, ticks × instruments."""
+        return self.tape.base_value[self.ticks] * np.abs(self.units)
+
+    def first_adverse(self, fraction: float) -> int | None:
+        """The first tick at which a position's closing price is ``fraction`` worse than its average entry."""
+        level = self.average * np.where(self.units > 0, 1 - fraction, 1 + fraction)
+        return self.first_through(closing_level(level, self.units))
+
+    def first_through(self, level: FloatArray, after: int = 0) -> int | None:
+        """The first tick (not before ``after``) whose closing price is at or past a :func:`closing_level`."""
+        ticks = slice(self.first + after, self.first + len(self.nav))
+        through = (self.tape.closing[ticks] <= level).any(1)
+        at = int(through.argmax()) if len(through) else 0
+        return at + after if len(through) and through[at] else None
 
 
-Screen = Callable[[int, Block], int | None]
+def closing_level(level: FloatArray, units: FloatArray) -> FloatArray:
+    """Price levels by instrument as limits on ``Tape.closing``: that of a long on the bid, of a short on the ask."""
+    slack = 1e-12 * level
+    return np.concatenate([np.where(units > 0, level + slack, -np.inf), np.where(units < 0, slack - level, -np.inf)])
+
+
+Screen = Callable[[Block], int | None]
 
 
 def forward_filled(values: FloatArray) -> FloatArray:
@@ -154,9 +205,19 @@ class SimBroker:
         self._stop_fraction: FloatArray = np.full(count, np.nan)
         self._stop: FloatArray = np.full(count, np.nan)
         self._has_stops = False
-        self._pending: list[Order] = []
-        self._results: dict[str, OrderResult] = {}
-        self._new_results: list[OrderResult] = []
+        self._is_open = False
+        self._is_copied = False
+        self._commission = self.costs.commission_bps * 1e-4
+        self._column = {name: j for j, name in enumerate(self.names)}
+        self._stop_level: FloatArray = np.full(2 * count, -np.inf)
+        self._ones: FloatArray = np.ones(count)
+        self._pending: list[tuple[Sequence[Order], int]] = []
+        self._orders: list[Sequence[Order]] = []
+        self._known: dict[str, Order] = {}
+        self._known_batches = 0
+        self._final: dict[str, OrderResult] = {}
+        self._settled = 0
+        self.events: list[tuple[str, str, int]] = []
         self._nav = self._cash / self._scale
         self._tape: Tape | None = None
         self._tick = -1
@@ -242,6 +303,7 @@ class SimBroker:
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self._pairs], 1)
         roll_days_ = np.stack([days(p) for p in self._pairs], 1)
         long, short = self._roll_amounts(rates, at, mid, conversion, roll_days_)
+        bid, ask = mid * (1 - half), mid * (1 + half)
         return Tape(
             at=at,
             day=day,
@@ -249,8 +311,9 @@ class SimBroker:
             mid=mid,
             conversion=conversion,
             base_value=base_value,
-            bid=mid * (1 - half),
-            ask=mid * (1 + half),
+            bid=bid,
+            ask=ask,
+            closing=np.hstack([bid, -ask]),
             is_fresh=pair_fresh,
             any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
             roll_days=roll_days_,
@@ -355,188 +418,244 @@ class SimBroker:
                     self._fill_pending(tick)
             last = stop if not self._pending else min(stop, tick + 1)
             posted, exact, nav = self._path(tick, last, before)
+            block = Block(tape, tick, nav, self.units, self.average)
             count = len(nav)
-            is_open = bool(self.units.any())
-            if is_open:
-                margin = (tape.base_value[tick:last] @ (np.abs(self.units) * self.margin_rate)) * self.closeout_level
-                below = nav <= margin
-                if below.any():
-                    count = int(below.argmax()) + 1
-                    if count == 1:
+            if self._is_open:
+                level = self.margin_rate * self.closeout_level
+                if block.gross_max * level >= block.nav_min:
+                    below = nav <= block.gross * level
+                    if below[0]:
                         self._close_out(tick)
                         continue
-                    count -= 1
+                    if below.any():
+                        count = int(below.argmax())
                 if self._has_stops:
-                    hit = self._stops_hit(tick, tick + count)
-                    if hit:
-                        count = hit
-            breach = None
-            if screen is not None:
-                breach = screen(
-                    tick,
-                    Block(
-                        tape.at[tick : tick + count],
-                        nav[:count],
-                        self.units,
-                        tape.base_value[tick : tick + count],
-                        tape.is_day_end[tick : tick + count],
-                        partial(self.adverse, tick, tick + count),
-                    ),
-                )
-                if breach is not None:
-                    count = breach + 1
+                    count = self._stop_at(block, count)
+                if count < len(nav):
+                    block = Block(tape, tick, nav[:count], self.units, self.average)
+            breach = None if screen is None else screen(block)
+            if breach is not None:
+                count = breach + 1
             self._cash += int(posted[:count].sum())
-            self.log.book_rolls(tick, posted[:count], exact[:count], nav[:count], self.units, self.units * self.average)
             self._nav = float(nav[count - 1])
+            self.log.book_rolls(posted[:count], exact[:count], nav[:count], self.units, self.average)
             tick += count
             self._tick = tick - 1
             if breach is not None:
                 break
         return self._tick + 1
 
-    def _path(self, first: int, last: int, before: FloatArray) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
-        """Financing posted (minor units) and exact (account currency), and NAV, for constant positions."""
-        tape = self._loaded()
-        units = self.units
-        exact = tape.roll_long[first:last] * np.maximum(units, 0) + tape.roll_short[first:last] * np.maximum(-units, 0)
+    def _path(self, first: int, last: int, before: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Financing posted (minor units, whole numbers) and exact (account currency), and NAV, positions constant."""
+        tape, units = self._loaded(), self.units
+        if not self._is_open and before is units:
+            flat = np.zeros((last - first, len(units)))
+            return flat, flat, np.full(last - first, self._cash / self._scale)
+        rates = np.where(units > 0, tape.roll_long[first:last], tape.roll_short[first:last])
+        exact = rates * np.abs(units)
         if before is not units and tape.rolls_first[first]:
-            exact[0] = tape.roll_long[first] * np.maximum(before, 0) + tape.roll_short[first] * np.maximum(-before, 0)
+            exact[0] = np.where(before > 0, tape.roll_long[first], tape.roll_short[first]) * np.abs(before)
         posted = np.rint(exact * self._scale)
-        cash = self._cash + posted.sum(1).cumsum()
-        nav = (
-            cash / self._scale
-            + tape.base_value[first:last] @ units
-            - tape.conversion[first:last] @ (units * self.average)
-        )
-        return posted.astype(np.int64), exact, nav
+        nav = (posted @ self._ones).cumsum()
+        nav += self._cash
+        nav /= self._scale
+        nav += tape.base_value[first:last] @ units
+        nav -= tape.conversion[first:last] @ (units * self.average)
+        return posted, exact, nav
 
-    def adverse(self, first: int, last: int) -> FloatArray:
-        """Move of the closing side against the average entry, ticks × instruments; > 0 loses, NaN where flat."""
-        tape = self._loaded()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            long = 1 - tape.bid[first:last] / self.average
-            short = tape.ask[first:last] / self.average - 1
-        return np.where(self.units > 0, long, np.where(self.units < 0, short, np.nan))
+    def adverse(self) -> list[float]:
+        """Each position's move against its average entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
+        tape, tick = self._loaded(), self._tick
+        moves = []
+        for units, average, bid, ask in zip(
+            self.units.tolist(), self.average.tolist(), tape.bid[tick].tolist(), tape.ask[tick].tolist()
+        ):
+            moves.append(1 - bid / average if units > 0 else ask / average - 1 if units < 0 else np.nan)
+        return moves
 
-    def _stops_hit(self, first: int, last: int) -> int:
-        """Offset of the first tick after ``first`` whose fresh quote is through a stop, 0 for none."""
-        tape = self._loaded()
-        hit = self._through_stop(slice(first + 1, last)) & tape.is_fresh[first + 1 : last]
-        ticks = hit.any(1)
-        return int(ticks.argmax()) + 1 if ticks.any() else 0
+    def _stop_at(self, block: Block, count: int) -> int:
+        """How many ticks of the block pass before a fresh quote is through a stop."""
+        at = 0
+        while True:
+            hit = block.first_through(self._stop_level, at + 1)
+            if hit is None or hit >= count:
+                return count
+            if self._through_stop(block.first + hit).any():
+                return hit
+            at = hit
 
-    def _through_stop(self, where: Any) -> NDArray[np.bool_]:
-        tape = self._loaded()
-        slack = 1e-12 * self._stop
-        through: NDArray[np.bool_] = np.where(
-            self.units > 0, tape.bid[where] <= self._stop + slack, tape.ask[where] >= self._stop - slack
-        )
-        return np.asarray(through & (self.units != 0) & np.isfinite(self._stop))
+    def _through_stop(self, tick: int) -> NDArray[np.bool_]:
+        """Which instruments have a fresh quote at or past their stop."""
+        through = self._loaded().closing[tick] <= self._stop_level
+        return np.asarray((through[: len(self.units)] | through[len(self.units) :]) & self._loaded().is_fresh[tick])
 
     def _trigger_stops(self, tick: int) -> None:
-        hit = self._through_stop(tick) & self._loaded().is_fresh[tick]
+        hit = self._through_stop(tick)
+        if not hit.any():
+            return
         for j in np.flatnonzero(hit).tolist():
-            closing = to_decimal(-self.units[j])
-            order = Order(
-                client_id=f"stop-{self.names[j]}-{self.log.next_id}",
-                instrument=self.names[j],
-                units=closing,
-                is_reducing=True,
-                reason="stop",
-            )
-            self._fill(tick, j, order)
-            for waiting in [o for o in self._pending if o.instrument == self.names[j]]:
-                self._pending.remove(waiting)
-                self._resolve(waiting, OrderStatus.CANCELLED, reason="position stopped out")
+            name = self.names[j]
+            self._close(tick, j, "stop")
+            self.events.append((name, "stop", -1 if self.log.fills[-1].units > 0 else 1))
+            self._drop(lambda order, name=name: order.instrument == name, "position stopped out")
+        self._refresh()
 
     def _close_out(self, tick: int) -> None:
-        for waiting in self._pending:
-            self._resolve(waiting, OrderStatus.CANCELLED, reason="margin close-out")
-        self._pending = []
+        self._drop(lambda order: True, "margin close-out")
         for j in np.flatnonzero(self.units).tolist():
-            order = Order(
-                client_id=f"closeout-{self.names[j]}-{self.log.next_id}",
-                instrument=self.names[j],
-                units=to_decimal(-self.units[j]),
-                is_reducing=True,
-                reason="margin close-out",
-            )
-            self._fill(tick, j, order)
+            self._close(tick, j, "margin close-out")
+            self.events.append((self.names[j], "margin close-out", -1 if self.log.fills[-1].units > 0 else 1))
+        self._refresh()
+
+    def _close(self, tick: int, j: int, reason: str) -> None:
+        units = -self.units.item(j)
+        order = Order(
+            client_id=f"{reason.replace(' ', '-')}-{self.names[j]}-{self.log.next_id}",
+            instrument=self.names[j],
+            units=to_decimal(units),
+            is_reducing=True,
+            reason=reason,
+        )
+        self._orders.append((order,))
+        self._fill(tick, j, units, True, None, (order,), 0)
+
+    def _drop(self, which: Callable[[Order], bool], reason: str) -> None:
+        """Cancel the waiting orders that ``which`` picks."""
+        kept = []
+        for orders, index in self._pending:
+            if which(orders[index]):
+                self._resolve(orders[index], OrderStatus.CANCELLED, reason=reason)
+            else:
+                kept.append((orders, index))
+        self._pending = kept
 
     def _fill_pending(self, tick: int) -> None:
-        fresh = self._loaded().is_fresh[tick]
-        waiting: list[Order] = []
-        for order in self._pending:
-            j = self.names.index(order.instrument)
-            if not fresh[j] or not self._is_marketable(tick, j, order):
-                waiting.append(order)
+        waiting: list[tuple[Sequence[Order], int]] = []
+        fresh = self._loaded().is_fresh[tick].tolist()
+        for orders, index in self._pending:
+            if isinstance(orders, Plan):
+                leg = orders.legs[index]
+                ready = fresh[leg.column]
+                if ready:
+                    stop = None if leg.is_reducing else orders.stop_fraction
+                    self._fill(tick, leg.column, leg.units, leg.is_reducing, stop, orders, index)
             else:
-                self._fill(tick, j, order)
+                order = orders[index]
+                j = self._column[order.instrument]
+                ready = fresh[j] and self._is_marketable(tick, j, order)
+                if ready:
+                    self._fill(tick, j, float(order.units), order.is_reducing, order.stop_fraction, orders, index)
+            if not ready:
+                waiting.append((orders, index))
         self._pending = waiting
+        self._refresh()
 
     def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
-        if order.type == "market" or order.limit_price is None:
+        if order.limit_price is None:
             return True
         tape, limit = self._loaded(), float(order.limit_price)
         return bool(tape.ask[tick, j] <= limit) if order.units > 0 else bool(tape.bid[tick, j] >= limit)
 
-    def _fill(self, tick: int, j: int, order: Order) -> None:
-        tape = self._loaded()
-        traded, held, average = float(order.units), float(self.units[j]), float(self.average[j])
-        if order.is_reducing:  # never more than what is held, never the other way
+    def _fill(
+        self,
+        tick: int,
+        j: int,
+        traded: float,
+        is_reducing: bool,
+        stop_fraction: float | None,
+        orders: Sequence[Order],
+        index: int,
+    ) -> None:
+        """Fill ``orders[index]`` at the closing side of this tick. ``_refresh`` follows the last fill of a tick."""
+        if not self._is_copied:  # segments already booked keep the arrays they refer to
+            self.units, self.average, self._is_copied = self.units.copy(), self.average.copy(), True
+        tape, held, average = self._loaded(), self.units.item(j), self.average.item(j)
+        if is_reducing:  # never more than what is held, never the other way
             if traded * held >= 0:
-                self._resolve(order, OrderStatus.CANCELLED, reason="nothing to reduce")
+                self._resolve(orders[index], OrderStatus.CANCELLED, reason="nothing to reduce")
                 return
-            traded = -held if abs(traded) > abs(held) else traded
-        price = float(tape.ask[tick, j] if traded > 0 else tape.bid[tick, j])
-        mid, conversion = float(tape.mid[tick, j]), float(tape.conversion[tick, j])
-        closed = 0.0 if traded * held >= 0 else min(abs(traded), abs(held))
-        realized = (price - average) * closed * (1.0 if held > 0 else -1.0)
+            if abs(traded) > abs(held):
+                traded = -held
+        price = tape.ask.item(tick, j) if traded > 0 else tape.bid.item(tick, j)
+        conversion = tape.conversion.item(tick, j)
         now = held + traded
-        if now == 0:
-            average = 0.0
-        elif closed == 0:
+        realized = 0.0
+        if traded * held < 0:
+            closed = min(abs(traded), abs(held))
+            realized = (price - average) * (closed if held > 0 else -closed)
+            average = 0.0 if now == 0 else price if abs(traded) > abs(held) else average
+        else:
             average = (average * held + price * traded) / now
-        elif abs(traded) > abs(held):
-            average = price
-        commission = -self.costs.commission_bps * 1e-4 * abs(traded) * price * conversion
+        commission = -self._commission * abs(traded) * price * conversion
         posted = round(realized * conversion * self._scale)
         charged = round(commission * self._scale)
         self._cash += posted + charged
-        self.units = self.units.copy()
         self.units[j] = now
         self.average[j] = average
-        fraction = order.stop_fraction if order.stop_fraction is not None else float(self._stop_fraction[j])
         if now == 0:
             self._stop_fraction[j] = self._stop[j] = np.nan
-        elif fraction == fraction:
-            self._stop_fraction[j] = fraction
-            self._stop[j] = average * (1 - fraction if now > 0 else 1 + fraction)
-        self._has_stops = bool(np.isfinite(self._stop).any())
-        self.log.book_fill(tick, j, traded, price, mid, conversion, realized, posted, commission, charged, order)
-        self._resolve(order, OrderStatus.FILLED, filled=to_decimal(traded), price=to_decimal(price))
-
-    def _resolve(
-        self,
-        order: Order,
-        status: OrderStatus,
-        *,
-        filled: Decimal = Decimal(0),
-        price: Decimal | None = None,
-        reason: str = "",
-    ) -> OrderResult:
-        result = OrderResult(
-            client_id=order.client_id,
-            instrument=order.instrument,
-            status=status,
-            filled_units=filled,
-            price=price,
-            reason=reason or order.reason,
+        else:
+            if stop_fraction is not None:
+                self._stop_fraction[j] = stop_fraction
+            fraction = self._stop_fraction.item(j)
+            if fraction == fraction:
+                self._stop[j] = average * (1 - fraction if now > 0 else 1 + fraction)
+        mid = tape.mid.item(tick, j)
+        self.log.fills.append(
+            Fill(
+                self.log.ticks,
+                j,
+                traded,
+                price,
+                mid,
+                conversion,
+                realized,
+                posted,
+                commission,
+                charged,
+                tape.at[tick],
+                orders,
+                index,
+            )
         )
-        self._results[order.client_id] = result
-        if status is not OrderStatus.WORKING:
-            self._new_results.append(result)
+
+    def _refresh(self) -> None:
+        """Bring what is derived from positions and stops up to date after fills."""
+        self._is_copied = False
+        self._is_open = bool(self.units.any())
+        self._stop_level = closing_level(self._stop, self.units)
+        self._has_stops = bool((self._stop_level > -np.inf).any())
+
+    def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
+        result = OrderResult(client_id=order.client_id, instrument=order.instrument, status=status, reason=reason)
+        self._final[order.client_id] = result
         return result
+
+    def _result(self, order: Order) -> OrderResult:
+        """What became of an order that was accepted."""
+        if order.client_id in self._final:
+            return self._final[order.client_id]
+        return OrderResult(
+            client_id=order.client_id, instrument=order.instrument, status=OrderStatus.WORKING, reason=order.reason
+        )
+
+    def _settle(self) -> dict[str, Order]:
+        """Every accepted order by id, after noting the fills booked since this was last asked."""
+        for fill in self.log.fills[self._settled :]:
+            order = fill.order
+            self._final[order.client_id] = OrderResult(
+                client_id=order.client_id,
+                instrument=order.instrument,
+                status=OrderStatus.FILLED,
+                filled_units=to_decimal(fill.units),
+                price=to_decimal(fill.price),
+                reason=order.reason,
+            )
+        self._settled = len(self.log.fills)
+        for orders in self._orders[self._known_batches :]:
+            self._known.update((order.client_id, order) for order in orders)
+        self._known_batches = len(self._orders)
+        return self._known
 
     def _loaded(self) -> Tape:
         if self._tape is None:
@@ -554,28 +673,37 @@ class SimBroker:
     def account(self) -> Account:
         """The account as of the last tick processed."""
         tick = max(self._tick, 0)
-        nav = self._nav
         weights: dict[str, float] = {}
         used = Decimal(0)
-        at = from_ns(self._tape.at[tick]) if self._tape is not None else datetime.min
-        if self._tape is not None and self.units.any():
-            value = (self.units * self._tape.base_value[tick]).tolist()
-            owed = (self.units * self.average * self._tape.conversion[tick]).tolist()
-            for pair, long, short in zip(self._pairs, value, owed):
-                if long:
-                    weights[pair.base] = weights.get(pair.base, 0.0) + long / nav
-                    weights[pair.quote] = weights.get(pair.quote, 0.0) - short / nav
-            weights.pop(self.account_currency, None)
-            used = to_decimal(sum(map(abs, value)) * self.margin_rate)
+        if self._tape is None:
+            at = datetime.min.replace(tzinfo=UTC)
+        else:
+            at = self._tape.instant(tick)
+            if self._is_open:
+                nav = self._nav
+                gross = 0.0
+                for (base, quote), units, average, base_value, conversion in zip(
+                    self._pairs,
+                    self.units.tolist(),
+                    self.average.tolist(),
+                    self._tape.base_value[tick].tolist(),
+                    self._tape.conversion[tick].tolist(),
+                ):
+                    if units:
+                        gross += abs(units) * base_value
+                        weights[base] = weights.get(base, 0.0) + units * base_value / nav
+                        weights[quote] = weights.get(quote, 0.0) - units * average * conversion / nav
+                weights.pop(self.account_currency, None)
+                used = Decimal(gross * self.margin_rate)
         return Account(
             id=self.account_id,
             at=at,
             currency=self.account_currency,
-            nav=to_decimal(nav),
+            nav=to_decimal(self._nav),
             balances={self.account_currency: self.get_account_balance()},
-            positions=Positions(self.names, self.units, self.average.copy()),
+            positions=Positions(self.names, self.units, self.average),
             current_weights=weights,
-            working_orders=tuple(self._pending),
+            working_orders=[orders[index] for orders, index in self._pending],
             margin_used=used,
         )
 
@@ -585,23 +713,28 @@ class SimBroker:
 
     def get_positions(self) -> Mapping[str, Position]:
         """Open positions by instrument."""
-        return Positions(self.names, self.units, self.average.copy())
+        return Positions(self.names, self.units, self.average)
 
     def get_orders(self) -> Sequence[OrderResult]:
         """Orders waiting for a quote."""
-        return [self._results[o.client_id] for o in self._pending]
+        return [self._result(orders[index]) for orders, index in self._pending]
+
+    def place_plan(self, plan: Plan) -> None:
+        """Accept all orders of a plan; each fills at the next fresh quote of its instrument."""
+        self._orders.append(plan)
+        self._pending.extend((plan, index) for index in range(len(plan)))
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
-        known = self._results.get(order.client_id)
-        if known is not None:
-            return known
-        if order.instrument not in self.names:
+        if order.client_id in self._settle():
+            return self._result(self._known[order.client_id])
+        if order.instrument not in self._column:
             raise OrderRejected(f"unknown instrument {order.instrument}", hint=f"one of {', '.join(self.names)}")
         if not (order.units.is_finite() and order.units):
             raise OrderRejected(f"{order.units} units of {order.instrument} cannot be traded")
-        self._pending.append(order)
-        return self._resolve(order, OrderStatus.WORKING)
+        self._orders.append((order,))
+        self._pending.append(((order,), 0))
+        return self._result(order)
 
     def place_limit_order(self, order: Order) -> OrderResult:
         """Accept a limit order; it fills at the first fresh quote at the limit or better."""
@@ -611,40 +744,34 @@ class SimBroker:
 
     def set_stop(self, instrument: str, price: Decimal | None) -> OrderResult:
         """Set or remove (None) the stop of the whole position."""
-        j = self.names.index(instrument)
+        if instrument not in self._column:
+            raise OrderRejected(f"unknown instrument {instrument}", hint=f"one of {', '.join(self.names)}")
+        j = self._column[instrument]
         self._stop[j] = np.nan if price is None else float(price)
         self._stop_fraction[j] = np.nan
-        self._has_stops = bool(np.isfinite(self._stop).any())
+        self._refresh()
         status = OrderStatus.CANCELLED if price is None else OrderStatus.WORKING
         return OrderResult(client_id=f"stop-{instrument}", instrument=instrument, status=status, price=price)
 
     def cancel_order(self, client_id: str) -> OrderResult:
         """Cancel a waiting order; an order already final keeps its outcome."""
-        for order in self._pending:
-            if order.client_id == client_id:
-                self._pending.remove(order)
-                return self._resolve(order, OrderStatus.CANCELLED, reason="cancelled")
-        if client_id not in self._results:
+        self._drop(lambda order: order.client_id == client_id, "cancelled")
+        if client_id not in self._settle():
             raise OrderRejected(f"no order {client_id}")
-        return self._results[client_id]
+        return self._result(self._known[client_id])
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
         """The known ones among these orders."""
-        return {c: self._results[c] for c in client_ids if c in self._results}
+        known = self._settle()
+        return {c: self._result(known[c]) for c in client_ids if c in known}
 
     def transactions(self, since: str | None) -> Sequence[Transaction]:
         """Fills and financing after ``since``."""
         return self.log.after(since)
 
-    def new_results(self) -> list[OrderResult]:
-        """Orders that became final since this was last asked."""
-        results, self._new_results = self._new_results, []
-        return results
-
     def close_all_positions(self) -> Sequence[OrderResult]:
         """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
-        for order in list(self._pending):
-            self.cancel_order(order.client_id)
+        self._drop(lambda order: True, "cancelled")
         return [
             self.place_market_order(
                 Order(

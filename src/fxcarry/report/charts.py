@@ -24,8 +24,7 @@ _BINS = 320
 
 
 def line_chart(
-    days: Days,
-    lines: Mapping[str, FloatArray],
+    lines: Mapping[str, tuple[Days, FloatArray]],
     *,
     label: str,
     height: int = 300,
@@ -36,11 +35,11 @@ def line_chart(
 
     A line of many points keeps the lowest and highest of each stretch, so that no extreme is lost.
     """
-    low = min(0.0, *(float(v.min()) for v in lines.values()))
-    high = max(0.0, *(float(v.max()) for v in lines.values()))
-    plot = _Plot(days[0], days[-1], low, high, height)
+    low = min(0.0, *(float(v.min()) for _, v in lines.values()))
+    high = max(0.0, *(float(v.max()) for _, v in lines.values()))
+    plot = _Plot(min(d[0] for d, _ in lines.values()), max(d[-1] for d, _ in lines.values()), low, high, height)
     parts = plot.grid()
-    for name, values in reversed(lines.items()):
+    for name, (days, values) in reversed(lines.items()):
         keep = _thin(values)
         points = plot.path(days[keep], values[keep])
         if is_filled and name == next(iter(lines)):
@@ -85,7 +84,9 @@ def bar_chart(labels: Sequence[str], stacks: Mapping[str, FloatArray], *, label:
                 )
         parts.append(f'<circle class="dot" cx="{center:.1f}" cy="{plot.y(float(total[i])):.1f}" r="3.2"/></g>')
         if i % every == 0:
-            parts.append(f'<text class="tick" x="{center:.1f}" y="{height - 8}" text-anchor="middle">{escape(text)}</text>')
+            parts.append(
+                f'<text class="tick" x="{center:.1f}" y="{height - 8}" text-anchor="middle">{escape(text)}</text>'
+            )
     return _svg(parts, height, label)
 
 
@@ -112,7 +113,9 @@ def weight_chart(days: Days, weights: FloatArray, names: Sequence[str], *, label
     parts = plot.dates(top=_TOP)
     for k, name in enumerate(names):
         y = _TOP + k * row
-        parts.append(f'<rect class="lane" x="{_LEFT}" y="{y + 1}" width="{_WIDTH - _LEFT - _RIGHT}" height="{row - 2}"/>')
+        parts.append(
+            f'<rect class="lane" x="{_LEFT}" y="{y + 1}" width="{_WIDTH - _LEFT - _RIGHT}" height="{row - 2}"/>'
+        )
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
     for step, paths in cells.items():
         side = "long" if step > 0 else "short"
@@ -164,14 +167,14 @@ class _Plot:
             x = self.x(day)
             parts.append(f'<path class="rule" d="M{x:.1f} {top}V{self._height - _BOTTOM + 5}"/>')
             if x < _WIDTH - _RIGHT - 24:
-                parts.append(f'<text class="tick" x="{x:.1f}" y="{self._height - 8}" text-anchor="middle">{text}</text>')
+                parts.append(
+                    f'<text class="tick" x="{x:.1f}" y="{self._height - 8}" text-anchor="middle">{text}</text>'
+                )
         return parts
 
 
 def _svg(parts: Iterable[str], height: int, label: str) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -125,7 +125,9 @@ def runs(one: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     rows: list[tuple[str, Mapping[str, Any]]] = [("with rules" if has_rules else "without rules", one)]
     variants = one.get("variants", {})
     return rows + [
-        (label, variants[key]) for key, label in VARIANTS.items() if key in variants and (has_rules or key != "no_rules")
+        (label, variants[key])
+        for key, label in VARIANTS.items()
+        if key in variants and (has_rules or key != "no_rules")
     ]
 
 
@@ -208,10 +210,10 @@ def interest_effect(one: Mapping[str, Any]) -> str:
     steps = []
     if one["markup"]:
         net = variants["no_rules"]["annual_return"] if "no_rules" in variants else one["annual_return"]
-        steps.append(f"the mark-up makes it {percent(net)}")
+        steps.append(f"after the mark-up it is {percent(net)}")
     if one["rules"]:
-        steps.append(f"the rules make it {percent(one['annual_return'])}")
-    rest = f" With interest, {' and '.join(steps)}." if steps else ""
+        steps.append(f"with the rules {percent(one['annual_return'])}")
+    rest = f" With interest, {', '.join(steps)}." if steps else ""
     return f"Leaving interest out turns {percent(full)} a year into {percent(bare)} (no rules, no mark-up).{rest}"
 
 

@@ -1,0 +1,919 @@
+"""fxcarry.simulation: the simulated venue against worked numbers, quote by quote.
+
+All instants are UTC in the second week of March 2025, when 17:00 New York is 21:00 UTC; Wednesday is the 12th.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fxcarry.clock import SteppedClock
+from fxcarry.costs import Costs
+from fxcarry.errors import ConfigError, FxCarryError, MissingDataError, OrderRejected
+from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
+from fxcarry.ledger import Ledger, attribute
+from fxcarry.market import MarketHistory, RateSeries, to_ns
+from fxcarry.model import Account, Order, OrderStatus, Pair, Quote, Rate, Snapshot, Transaction
+from fxcarry.protocols import Broker, Capability
+from fxcarry.simulation import Block, SimBroker, closeout_price
+from fxcarry.testing import signature_problems
+
+Prices = Mapping[str, str | tuple[str, str]]
+LONG_AGO = datetime(2025, 1, 2, tzinfo=UTC)
+
+
+def utc(text: str) -> datetime:
+    """``"12 14:00"`` is 2025-03-12T14:00 UTC; a whole date is taken as it is."""
+    return datetime.fromisoformat(text if len(text) > 11 else f"2025-03-{text}").replace(tzinfo=UTC)
+
+
+def snapshot(
+    when: str,
+    prices: Prices,
+    rates: Mapping[str, float] | None = None,
+    *,
+    as_of: str | None = None,
+    known: datetime = LONG_AGO,
+) -> Snapshot:
+    """Quotes (a mid, or bid and ask) observed at the snapshot's own instant unless ``as_of`` says otherwise."""
+    at, seen = utc(when), utc(as_of or when)
+    quotes = {
+        Pair.parse(name): Quote(Decimal(p), Decimal(p), seen)
+        if isinstance(p, str)
+        else Quote(Decimal(p[0]), Decimal(p[1]), seen)
+        for name, p in prices.items()
+    }
+    table = {
+        c: Rate(value=r, day_count=365 if c in ("AUD", "GBP", "CAD") else 360, as_of=known, available_at=known)
+        for c, r in (rates or {}).items()
+    }
+    return Snapshot(at, quotes, table)
+
+
+def venue(*pairs: str, **about: Any) -> SimBroker:
+    broker = SimBroker(**about)
+    broker.get_instruments([Pair.parse(p) for p in pairs])
+    return broker
+
+
+def order(units: float | str, instrument: str = "EURUSD", **about: Any) -> Order:
+    about.setdefault("client_id", f"{instrument}{units}")
+    return Order(instrument=instrument, units=Decimal(units), **about)
+
+
+def opened(units: int, price: str | tuple[str, str], pair: str = "EURUSD", **about: Any) -> SimBroker:
+    """A venue that holds ``units``, filled Wednesday 14:00."""
+    stop = about.pop("stop_fraction", None)
+    broker = venue(pair, **about)
+    broker.place_market_order(order(units, pair, client_id="open", stop_fraction=stop))
+    broker.sync(snapshot("12 14:00", {pair: price}))
+    return broker
+
+
+def of_kind(broker: SimBroker, kind: str) -> list[Transaction]:
+    return [t for t in broker.transactions(None) if t.kind == kind]
+
+
+def units(broker: SimBroker) -> dict[str, int]:
+    return {name: int(p.units) for name, p in broker.get_positions().items()}
+
+
+# --- a whole ledger over a Wednesday roll ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def audjpy() -> SimBroker:
+    """Long 100,000 AUDJPY in a dollar account from Wednesday to Thursday."""
+    broker = venue("AUDJPY", cash=1_000_000, financing=PairRateFinancing("0.0185", "-0.0345"))
+    broker.sync(snapshot("12 13:00", {"AUDJPY": ("97.40", "97.44"), "USDJPY": "155.10"}))
+    broker.place_market_order(order(100_000, "AUDJPY"))
+    broker.sync(snapshot("12 14:00", {"AUDJPY": ("97.48", "97.52"), "USDJPY": "155.10"}))
+    account = broker.sync(snapshot("12 21:00", {"AUDJPY": ("97.58", "97.62"), "USDJPY": "155.20"}))
+    assert float(account.nav) == pytest.approx(1_000_000 + 51.546392 + 9.56, abs=1e-6)  # open: 8,000 yen
+    assert account.cash == Decimal("1000009.56")
+    broker.place_market_order(order(-100_000, "AUDJPY"))
+    broker.sync(snapshot("13 14:00", {"AUDJPY": ("97.83", "97.87"), "USDJPY": "154.80"}))
+    broker.sync(snapshot("13 21:00", {"AUDJPY": ("97.90", "97.94"), "USDJPY": "154.80"}))
+    return broker
+
+
+def test_fills_are_at_the_real_bid_and_ask(audjpy: SimBroker) -> None:
+    buy, sell = of_kind(audjpy, "fill")
+    assert (buy.units, sell.units) == (100_000, -100_000)
+    assert buy.price is not None
+    assert sell.price is not None
+    assert float(buy.price) == pytest.approx(97.52, abs=1e-9)
+    assert float(sell.price) == pytest.approx(97.83, abs=1e-9)
+    assert buy.amount == 0
+    assert float(31_000 / Decimal("154.80")) == pytest.approx(200.258398, abs=1e-6)
+    assert sell.amount == Decimal("200.26")
+
+
+def test_financing_is_three_days_at_the_price_of_the_roll(audjpy: SimBroker) -> None:
+    (roll,) = of_kind(audjpy, "financing")
+    assert (roll.instrument, roll.trade_date, roll.days) == ("AUDJPY", date(2025, 3, 12), 3)
+    assert (roll.amount, roll.currency) == (Decimal("9.56"), "USD")
+    assert roll.at == utc("12 21:00")
+    assert audjpy.log.columns().exact.sum() == pytest.approx(9.562209, abs=1e-6)
+
+
+def test_total(audjpy: SimBroker) -> None:
+    assert audjpy.get_account_balance() == Decimal("1000209.82")
+    assert dict(audjpy.get_positions()) == {}
+
+
+def test_attribution(audjpy: SimBroker) -> None:
+    books = attribute(audjpy.log)
+    assert [str(d) for d in books.day] == ["2025-03-12", "2025-03-13"]
+    np.testing.assert_allclose(books.spot, [64.432990, 161.498708], atol=1e-6)
+    np.testing.assert_allclose(books.cost, [-12.886598, -12.919897], atol=1e-6)
+    np.testing.assert_allclose(books.carry, [9.562209, 0.0], atol=1e-6)
+    np.testing.assert_allclose(books.translation, [0.0, 0.133195], atol=1e-6)
+    parts = sum(getattr(books, term).sum() for term in ("spot", "carry", "cost", "translation"))
+    assert parts == pytest.approx(209.820607, abs=1e-6)
+    assert parts + books.rounding.sum() == pytest.approx(209.82, abs=1e-6)
+    assert (np.abs(books.rounding) <= 0.005 * 2).all()
+    np.testing.assert_allclose(books.nav, [1_000_061.106392, 1_000_209.82], atol=1e-6)
+    # Posted to cents, the four parts leave one cent for the rounding line.
+    cents = [round(float(getattr(books, t).sum()), 2) for t in ("spot", "cost", "translation", "carry")]
+    assert cents == [225.93, -25.81, 0.13, 9.56]
+
+
+def test_totals_by_instrument(audjpy: SimBroker) -> None:
+    books = attribute(audjpy.log)
+    assert list(books.names) == ["AUDJPY"]
+    assert books.carry_by_instrument[0] == pytest.approx(9.562209, abs=1e-6)
+    assert books.cost_by_instrument[0] == pytest.approx(-25.806495, abs=1e-6)
+    assert books.spot_by_instrument[0] == pytest.approx(225.931698 + 0.133195, abs=1e-6)
+
+
+def test_the_same_trade_in_double_entry(audjpy: SimBroker) -> None:
+    ledger = Ledger("USD")
+    for transaction in audjpy.transactions(None):
+        ledger.post(transaction)
+    assert ledger.balance("Cash:USD") == Decimal("209.82")
+    assert ledger.balance("Position:AUDJPY", "AUD") == 0
+    assert float(ledger.balance("Position:AUDJPY", "JPY")) == pytest.approx(0, abs=1e-9)
+    assert float(ledger.balance("Income:Trading", "JPY")) == pytest.approx(-31_000, abs=1e-6)
+    assert ledger.balance("Income:Financing") == Decimal("-9.56")
+
+
+# --- exposures ---------------------------------------------------------------------------------------------------------
+
+
+def test_net_exposures_add_up_to_nothing() -> None:
+    book = {"AUDJPY": 100_000, "EURUSD": -50_000, "USDJPY": 80_000, "GBPUSD": -40_000}
+    broker = venue(*book, cash=1_000_000)
+    for name, size in book.items():
+        broker.place_market_order(order(size, name))
+    account = broker.sync(
+        snapshot("12 14:00", {"EURUSD": "1.0850", "USDJPY": "155.0", "AUDUSD": "0.6600", "GBPUSD": "1.27"})
+    )
+    exposure = {c: w * float(account.nav) for c, w in account.current_weights.items()}
+    assert set(exposure) == {"AUD", "JPY", "EUR", "GBP"}
+    for currency, dollars in {"AUD": 66_000, "JPY": -146_000, "EUR": -54_250, "GBP": -50_800}.items():
+        assert exposure[currency] == pytest.approx(dollars, abs=1e-6)
+    assert sum(exposure.values()) + 185_050 == pytest.approx(0, abs=1e-6)
+    assert sum(map(abs, exposure.values())) == pytest.approx(317_050, abs=1e-6)
+    gross = sum(abs(float(p.units)) * v for p, v in zip(account.positions.values(), (0.66, 1.085, 1.0, 1.27)))
+    assert gross == pytest.approx(251_050, abs=1e-6)
+    assert float(account.margin_used) == pytest.approx(251_050 / 30, abs=1e-6)
+
+
+def test_open_profit_in_a_foreign_currency_is_exposure_to_it() -> None:
+    broker = opened(1_000_000, "150", "USDJPY")  # a million dollars bought, 150 million yen owed
+    account = broker.sync(snapshot("12 15:00", {"USDJPY": "160"}))
+    assert account.current_weights["JPY"] * float(account.nav) == pytest.approx(-150e6 / 160)
+    assert float(account.nav) == pytest.approx(1_000_000 + 10e6 / 160)
+
+
+# --- margin ------------------------------------------------------------------------------------------------------------
+
+
+def test_closeout_price() -> None:
+    assert closeout_price(10_000, 200_000, 1.10, 1 / 30) == pytest.approx(1.067796610, abs=1e-9)
+    assert closeout_price(10_000, 200_000, 1.10, 1 / 30) / 1.10 - 1 == pytest.approx(-0.02927581, abs=1e-8)
+    assert closeout_price(10_000, 200_000, 1.10, 1 / 30, closeout_level=1.0) == pytest.approx(1.086206897, abs=1e-9)
+
+
+def test_closeout_price_of_a_short() -> None:
+    price = closeout_price(10_000, -200_000, 1.10, 1 / 30)
+    assert price > 1.10
+    assert 10_000 - 200_000 * (price - 1.10) == pytest.approx(0.5 / 30 * 200_000 * price, abs=1e-6)
+
+
+def test_everything_is_closed_at_half_the_margin() -> None:
+    broker = opened(200_000, "1.1000", cash=10_000)
+    account = broker.account()
+    assert float(account.margin_used) == pytest.approx(7_333.333333, abs=1e-6)
+    assert float(account.margin_available) == pytest.approx(2_666.666667, abs=1e-6)
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.0677967"}))
+    assert units(broker) == {"EURUSD": 200_000}
+    assert float(broker.account().nav) == pytest.approx(3_559.34, abs=0.005)
+    account = broker.sync(snapshot("12 16:00", {"EURUSD": "1.0677966"}))
+    assert units(broker) == {}
+    assert account.nav == account.cash == Decimal("3559.32")
+    assert account.margin_used == 0
+    assert [r.reason for r in broker.new_results()][-1] == "margin close-out"
+
+
+def test_liquidation_at_the_whole_margin() -> None:
+    broker = opened(200_000, "1.1000", cash=10_000, closeout_level=1.0)
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.086207"}))
+    assert units(broker) == {"EURUSD": 200_000}
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.086206"}))
+    assert units(broker) == {}
+
+
+def test_a_close_out_cancels_what_waits_and_closes_every_position() -> None:
+    broker = venue("EURUSD", "GBPUSD", cash=10_000)
+    broker.place_market_order(order(100_000, "EURUSD"))
+    broker.place_market_order(order(80_000, "GBPUSD"))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10", "GBPUSD": "1.25"}))
+    waiting = broker.place_limit_order(order(1000, limit_price=Decimal("0.9"), type="limit", client_id="wait"))
+    assert waiting.status is OrderStatus.WORKING
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.05", "GBPUSD": "1.20"}))
+    assert units(broker) == {}
+    assert broker.find_orders(["wait"])["wait"].status is OrderStatus.CANCELLED
+    assert broker.get_account_balance() == 10_000 - 5_000 - 4_000
+
+
+def test_a_position_closed_out_at_1700_was_open_at_1700() -> None:
+    # What is filled at the very instant of the roll does not take part in it, whether by an order or by the venue.
+    financing = PairRateFinancing("-0.03", "-0.03")
+    ordered = opened(200_000, "1.10", cash=10_000, financing=financing)
+    ordered.place_market_order(order(-200_000))
+    ordered.sync(snapshot("12 21:00", {"EURUSD": "1.06"}))
+    forced = opened(200_000, "1.10", cash=10_000, financing=financing)
+    forced.sync(snapshot("12 21:00", {"EURUSD": "1.06"}))
+    assert units(ordered) == units(forced) == {}
+    assert [t.amount for t in of_kind(ordered, "financing")] == [Decimal("-52.27")]
+    assert [t.amount for t in of_kind(forced, "financing")] == [Decimal("-52.27")]
+    assert forced.get_account_balance() == ordered.get_account_balance()
+
+
+# --- stops -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pair", "size", "entry", "held", "stopped"),
+    [
+        ("AUDJPY", 100_000, ("97.48", "97.52"), ("92.645", "92.685"), ("92.644", "92.684")),
+        ("EURUSD", -100_000, ("1.0850", "1.0851"), ("1.13914", "1.13924"), ("1.13915", "1.13925")),
+    ],
+)
+def test_a_stop_of_five_percent_is_on_the_closing_side(
+    pair: str, size: int, entry: tuple[str, str], held: tuple[str, str], stopped: tuple[str, str]
+) -> None:
+    # Long from 97.52: bid at or below 92.644. Short from 1.0850: ask at or above 1.13925.
+    quote = pair[3:]
+    broker = opened(size, entry, pair, account_currency=quote, cash=100_000_000, stop_fraction=0.05)
+    broker.sync(snapshot("12 15:00", {pair: held}))
+    assert units(broker) == {pair: size}
+    broker.sync(snapshot("12 16:00", {pair: stopped}))
+    assert units(broker) == {}
+    fill = of_kind(broker, "fill")[-1]
+    assert fill.price is not None
+    assert float(fill.price) == pytest.approx(float(stopped[0] if size > 0 else stopped[1]), rel=1e-12)
+    assert [r.reason for r in broker.new_results()][-1] == "stop"
+
+
+def test_a_stop_fills_at_the_next_quote_not_at_its_price() -> None:
+    broker = opened(100_000, "1.2010", "EURCHF", account_currency="CHF", cash=1_000_000, stop_fraction=0.05)
+    account = broker.sync(snapshot("12 15:00", {"EURCHF": "1.0300"}))
+    assert units(broker) == {}
+    fill = of_kind(broker, "fill")[-1]
+    assert fill.price == Decimal("1.03")
+    assert fill.amount == -17_100
+    assert account.nav == 982_900
+    assert -17_100 / 120_100 == pytest.approx(-0.14238, abs=5e-6)
+
+
+def test_a_quote_already_seen_triggers_nothing() -> None:
+    broker = opened(100_000, "1.10", stop_fraction=0.05)
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.00"}, as_of="12 14:00"))
+    assert units(broker) == {"EURUSD": 100_000}
+
+
+def test_a_stop_follows_the_average_entry() -> None:
+    broker = opened(100_000, "1.00", stop_fraction=0.05)
+    broker.place_market_order(order(100_000, client_id="more"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))  # average 1.05, stop 0.9975
+    broker.sync(snapshot("12 16:00", {"EURUSD": "0.9976"}))
+    assert units(broker) == {"EURUSD": 200_000}
+    broker.sync(snapshot("12 17:00", {"EURUSD": "0.9975"}))
+    assert units(broker) == {}
+
+
+def test_a_stop_set_by_price_and_taken_away() -> None:
+    broker = opened(100_000, "1.10")
+    assert broker.set_stop("EURUSD", Decimal("1.09")).status is OrderStatus.WORKING
+    assert broker.set_stop("EURUSD", None).status is OrderStatus.CANCELLED
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.08"}))
+    assert units(broker) == {"EURUSD": 100_000}
+    broker.set_stop("EURUSD", Decimal("1.07"))
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.07"}))
+    assert units(broker) == {}
+
+
+def test_a_stop_dies_with_its_position() -> None:
+    broker = opened(100_000, "1.10", stop_fraction=0.05)
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.00"}))
+    broker.place_market_order(order(100_000, client_id="again"))
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.00"}))
+    broker.sync(snapshot("12 17:00", {"EURUSD": "0.95"}))
+    assert units(broker) == {"EURUSD": 100_000}
+
+
+def test_the_stop_of_a_long_does_not_stop_the_short_that_follows() -> None:
+    broker = opened(100_000, "1.10")
+    broker.set_stop("EURUSD", Decimal("1.05"))
+    broker.place_market_order(order(-200_000, client_id="turn"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": -100_000}
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": -100_000}
+
+
+def test_a_stop_cancels_the_orders_that_wait_for_the_same_instrument() -> None:
+    broker = opened(100_000, "1.10", stop_fraction=0.05)
+    broker.place_market_order(order(50_000, client_id="add"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.00"}))
+    assert units(broker) == {}
+    assert broker.find_orders(["add"])["add"].status is OrderStatus.CANCELLED
+
+
+def test_no_stop_on_an_unknown_instrument() -> None:
+    with pytest.raises(FxCarryError, match="GBPUSD"):
+        venue("EURUSD").set_stop("GBPUSD", Decimal(1))
+
+
+# --- rolls -------------------------------------------------------------------------------------------------------------
+
+CREDIT = PairRateFinancing("0.0365", "-0.0365")  # a dollar earns a cent in a hundred days
+DAY = Decimal("11.00")  # of 100,000 EURUSD at 1.10
+
+
+def financed(**about: Any) -> SimBroker:
+    return venue("EURUSD", financing=CREDIT, **about)
+
+
+@pytest.mark.parametrize(("filled", "days"), [("12 20:59:59", [3]), ("12 21:00:00", []), ("12 21:00:01", [])])
+def test_who_opens_before_1700_takes_part(filled: str, days: list[int]) -> None:
+    broker = financed()
+    broker.sync(snapshot("12 20:00", {"EURUSD": "1.10"}))
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot(filled, {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 22:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": 100_000}
+    assert [t.days for t in of_kind(broker, "financing")] == days
+    assert broker.get_account_balance() == 1_000_000 + DAY * sum(days)
+
+
+@pytest.mark.parametrize(("filled", "days"), [("12 20:59:59", []), ("12 21:00:00", [3]), ("12 21:00:01", [3])])
+def test_who_closes_before_1700_does_not(filled: str, days: list[int]) -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 20:00", {"EURUSD": "1.10"}))
+    broker.place_market_order(order(-100_000))
+    broker.sync(snapshot(filled, {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 22:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {}
+    assert [t.days for t in of_kind(broker, "financing")] == days
+
+
+def test_1700_new_york_is_an_hour_later_in_winter() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("05 20:00", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("05 21:59:59", {"EURUSD": "1.10"}))
+    assert of_kind(broker, "financing") == []
+    broker.sync(snapshot("05 22:00", {"EURUSD": "1.10"}))
+    assert [t.days for t in of_kind(broker, "financing")] == [3]
+
+
+@pytest.mark.parametrize(
+    ("pair", "days"),
+    [("EURUSD", [1, 1, 3, 1, 1]), ("USDCAD", [1, 1, 1, 3, 1])],
+)
+def test_a_plain_week(pair: str, days: list[int]) -> None:
+    broker = venue(pair, financing=CREDIT)
+    broker.place_market_order(order(100_000, pair))
+    broker.sync(snapshot("10 14:00", {pair: "1.10"}))
+    for day in range(10, 15):
+        broker.sync(snapshot(f"{day} 21:00", {pair: "1.10"}))
+    rolls = of_kind(broker, "financing")
+    assert [t.days for t in rolls] == days
+    assert [t.trade_date for t in rolls] == [date(2025, 3, d) for d in range(10, 15)]
+
+
+def test_a_us_holiday() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("2025-01-13T15:00", {"EURUSD": "1.10"}))
+    for day in (13, 14, 15, 16, 17, 20):
+        broker.sync(snapshot(f"2025-01-{day}T22:00", {"EURUSD": "1.10"}))
+    # Thursday's roll is of no days: nothing is posted.
+    assert [(t.trade_date, t.days) for t in of_kind(broker, "financing")] == [
+        (date(2025, 1, d), n) for d, n in ((13, 1), (14, 1), (15, 4), (17, 1), (20, 1))
+    ]
+    assert broker.get_account_balance() == 1_000_000 + 8 * DAY
+
+
+def test_after_a_gap_each_missed_roll_is_booked_once() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("07 15:00", {"EURUSD": "1.10"}))  # a Friday; Wednesday's answer comes after three rolls
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert [(t.trade_date, t.days) for t in of_kind(broker, "financing")] == [
+        (date(2025, 3, 7), 1),
+        (date(2025, 3, 10), 1),
+        (date(2025, 3, 11), 1),
+    ]
+    broker.sync(snapshot("14 21:00", {"EURUSD": "1.10"}))
+    assert [t.days for t in of_kind(broker, "financing")] == [1, 1, 1, 3, 1, 1]
+    assert broker.get_account_balance() == 1_000_000 + 8 * DAY
+    assert [str(d) for d in attribute(broker.log).day] == [f"2025-03-{d:02}" for d in (7, 10, 11, 12, 13, 14)]
+
+
+def test_the_weekend_has_no_roll() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("14 15:00", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("14 21:00", {"EURUSD": "1.10"}))
+    for when in ("15 12:00", "16 20:00", "16 23:00", "17 20:59"):
+        broker.sync(snapshot(when, {"EURUSD": "1.10"}))
+    assert [t.trade_date for t in of_kind(broker, "financing")] == [date(2025, 3, 14)]
+
+
+@pytest.mark.parametrize("when", ["12 21:00", "12 22:00", "12 20:59:59"])
+def test_the_same_instant_twice_books_once(when: str) -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    once = broker.sync(snapshot(when, {"EURUSD": "1.10"}))
+    again = broker.sync(snapshot(when, {"EURUSD": "1.10"}))
+    broker.sync(snapshot(when, {"EURUSD": "1.10"}))
+    assert again.nav == once.nav
+    broker.sync(snapshot("12 23:00", {"EURUSD": "1.10"}))
+    assert [t.days for t in of_kind(broker, "financing")] == [3]
+
+
+def test_a_snapshot_that_arrives_late_does_not_book_a_roll_again() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 22:00", {"EURUSD": "1.10"}))
+    try:
+        broker.sync(snapshot("12 20:00", {"EURUSD": "1.10"}))
+    except FxCarryError:
+        pass  # refusing it is one way
+    broker.sync(snapshot("12 23:00", {"EURUSD": "1.10"}))
+    assert [t.trade_date for t in of_kind(broker, "financing")] == [date(2025, 3, 12)]
+
+
+def test_a_roll_is_booked_at_the_last_price_before_it() -> None:
+    # As over stored history: on a 17:00 without a quote the last one stands, not the one that comes afterwards.
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 20:30", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 21:30", {"EURUSD": "1.21"}))
+    assert [t.amount for t in of_kind(broker, "financing")] == [3 * DAY]
+
+
+def test_a_rate_published_after_the_roll_does_not_lock_the_account() -> None:
+    broker = venue("EURUSD", financing=BenchmarkFinancing())
+    broker.place_market_order(order(1_000_000))
+    rates = {"EUR": 0.025, "USD": 0.043}
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}, rates))
+    morning = utc("13 08:00")  # new fixings, in force and known since this morning
+    broker.sync(snapshot("13 14:00", {"EURUSD": "1.10"}, {"EUR": 0.026, "USD": 0.044}, known=morning))
+    (roll,) = of_kind(broker, "financing")  # at the rates known at the roll
+    assert float(roll.amount) == pytest.approx(1_100_000 * (0.025 - 0.043) * 3 / 360, abs=0.005)
+
+
+# --- orders ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_fills_at_the_next_quote_never_at_the_one_it_was_decided_on() -> None:
+    broker = venue("EURUSD")
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    placed = broker.place_market_order(order(100_000, client_id="a"))
+    assert placed.status is OrderStatus.WORKING
+    assert [r.client_id for r in broker.get_orders()] == ["a"]
+    assert [o.client_id for o in broker.account().working_orders] == ["a"]
+    broker.sync(snapshot("12 14:05", {"EURUSD": "1.10"}, as_of="12 14:00"))
+    assert units(broker) == {}
+    broker.sync(snapshot("12 14:10", {"EURUSD": ("1.1099", "1.1101")}))
+    result = broker.find_orders(["a", "never"])["a"]
+    assert (result.status, result.filled_units) == (OrderStatus.FILLED, 100_000)
+    assert result.price is not None
+    assert float(result.price) == pytest.approx(1.1101, rel=1e-12)
+    assert broker.get_orders() == []
+    assert [r.client_id for r in broker.new_results()] == ["a"]
+    assert broker.new_results() == []
+
+
+def test_an_order_is_never_filled_twice() -> None:
+    broker = venue("EURUSD")
+    first = broker.place_market_order(order(100_000, client_id="a"))
+    assert broker.place_market_order(order(100_000, client_id="a")) == first
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert broker.place_market_order(order(100_000, client_id="a")).status is OrderStatus.FILLED
+    broker.sync(snapshot("12 14:05", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": 100_000}
+    assert len(of_kind(broker, "fill")) == 1
+
+
+@pytest.mark.parametrize("size", ["0", "NaN", "Infinity"])
+def test_what_cannot_be_traded_is_rejected(size: str) -> None:
+    with pytest.raises(OrderRejected):
+        venue("EURUSD").place_market_order(order(size))
+
+
+def test_an_unknown_instrument_is_rejected() -> None:
+    with pytest.raises(OrderRejected, match="GBPUSD"):
+        venue("EURUSD").place_market_order(order(1, "GBPUSD"))
+
+
+@pytest.mark.parametrize(("held", "asked", "left"), [(100, -40, 60), (100, -100, 0), (100, -250, 0), (-100, 250, 0)])
+def test_a_reducing_order_never_turns_a_position(held: int, asked: int, left: int) -> None:
+    broker = opened(held, "1.10")
+    broker.place_market_order(order(asked, client_id="less", is_reducing=True))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert units(broker) == ({"EURUSD": left} if left else {})
+    assert broker.find_orders(["less"])["less"].filled_units == left - held
+
+
+@pytest.mark.parametrize(("held", "asked"), [(100, 50), (-100, -50)])
+def test_a_reducing_order_never_adds(held: int, asked: int) -> None:
+    broker = opened(held, "1.10")
+    broker.place_market_order(order(asked, client_id="less", is_reducing=True))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": held}
+    assert broker.find_orders(["less"])["less"].status is OrderStatus.CANCELLED
+
+
+def test_average_price_and_realized_profit() -> None:
+    broker = opened(100_000, "1.10")
+    for n, (size, price) in enumerate(((100_000, "1.12"), (-50_000, "1.13"), (-250_000, "1.10"))):
+        broker.place_market_order(order(size, client_id=f"o{n}"))
+        broker.sync(snapshot(f"12 {15 + n}:00", {"EURUSD": price}))
+    assert [t.amount for t in of_kind(broker, "fill")] == [0, 0, 1000, -1500]  # average 1.11; the last one turns
+    position = broker.get_positions()["EURUSD"]
+    assert (position.units, position.average_price) == (-100_000, Decimal("1.1"))
+    assert broker.get_account_balance() == 999_500
+
+
+def test_limit_orders() -> None:
+    broker = venue("EURUSD")
+    broker.place_limit_order(order(1000, type="limit", limit_price=Decimal("1.0900"), client_id="buy"))
+    broker.place_limit_order(order(-3000, type="limit", limit_price=Decimal("1.1100"), client_id="sell"))
+    broker.sync(snapshot("12 14:00", {"EURUSD": ("1.0899", "1.0901")}))
+    assert units(broker) == {}
+    broker.sync(snapshot("12 15:00", {"EURUSD": ("1.0897", "1.0899")}))
+    assert units(broker) == {"EURUSD": 1000}
+    broker.sync(snapshot("12 16:00", {"EURUSD": ("1.1101", "1.1103")}))
+    assert units(broker) == {"EURUSD": -2000}
+    bought, sold = of_kind(broker, "fill")
+    assert bought.price is not None
+    assert sold.price is not None
+    assert float(bought.price) == pytest.approx(1.0899, rel=1e-12)
+    assert float(sold.price) == pytest.approx(1.1101, rel=1e-12)
+
+
+def test_a_limit_is_kept_whatever_the_order_says_it_is() -> None:
+    broker = venue("EURUSD")
+    broker.place_limit_order(order(1000, limit_price=Decimal("1.00")))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {}
+
+
+@pytest.mark.parametrize("limit", [None, Decimal(0), Decimal(-1)])
+def test_a_limit_order_needs_a_limit(limit: Decimal | None) -> None:
+    with pytest.raises(OrderRejected, match="limit price"):
+        venue("EURUSD").place_limit_order(order(1000, type="limit", limit_price=limit))
+
+
+def test_cancelling() -> None:
+    broker = venue("EURUSD")
+    broker.place_market_order(order(1000, client_id="a"))
+    assert broker.cancel_order("a").status is OrderStatus.CANCELLED
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {}
+    broker.place_market_order(order(1000, client_id="b"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert broker.cancel_order("b").status is OrderStatus.FILLED
+    with pytest.raises(OrderRejected, match="nothing"):
+        broker.cancel_order("nothing")
+
+
+def test_closing_everything() -> None:
+    broker = venue("EURUSD", "USDJPY")
+    broker.place_market_order(order(1000, "EURUSD"))
+    broker.place_market_order(order(-2000, "USDJPY"))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10", "USDJPY": "150"}))
+    broker.place_market_order(order(5000, "EURUSD", client_id="late"))
+    assert [r.status for r in broker.close_all_positions()] == [OrderStatus.WORKING] * 2
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10", "USDJPY": "150"}))
+    assert units(broker) == {}
+    assert broker.find_orders(["late"])["late"].status is OrderStatus.CANCELLED
+    assert list(broker.close_all_positions()) == []
+
+
+def test_closing_everything_twice_closes_everything() -> None:
+    broker = opened(1000, "1.10")
+    broker.close_all_positions()
+    broker.close_all_positions()
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {}
+
+
+def test_transactions_since() -> None:
+    broker = financed(costs=Costs(spread_multiplier=0.0, commission_bps=0.2))
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 21:00", {"EURUSD": "1.10"}))
+    everything = list(broker.transactions(None))
+    assert [t.kind for t in everything] == ["fill", "commission", "financing"]
+    assert [t.amount for t in everything] == [0, Decimal("-2.20"), 3 * DAY]
+    ids = [t.id for t in everything]
+    assert ids == sorted(set(ids))
+    for n, known in enumerate(ids):
+        assert list(broker.transactions(known)) == everything[n + 1 :]
+    assert broker.get_account_balance() == 1_000_000 + sum(t.amount for t in everything)
+
+
+def test_a_log_is_as_long_as_what_it_holds() -> None:
+    broker = financed(costs=Costs(spread_multiplier=0.0, commission_bps=0.2))
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    broker.sync(snapshot("12 21:00", {"EURUSD": "1.10"}))
+    assert len(broker.log) == len(list(broker.log)) == 3
+
+
+# --- prices ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cross_fills_at_its_own_quote() -> None:
+    broker = venue("AUDJPY")
+    broker.place_market_order(order(100_000, "AUDJPY"))
+    broker.sync(
+        snapshot("12 14:00", {"AUDJPY": ("97.48", "97.52"), "USDJPY": ("155.08", "155.12"), "AUDUSD": ("0.62", "0.63")})
+    )
+    price = of_kind(broker, "fill")[0].price
+    assert price is not None
+    assert float(price) == pytest.approx(97.52, rel=1e-9)
+
+
+def test_a_cross_without_a_quote_is_made_of_its_legs() -> None:
+    broker = venue("AUDJPY")
+    broker.place_market_order(order(100_000, "AUDJPY"))
+    broker.sync(snapshot("12 14:00", {"AUDUSD": "0.66", "USDJPY": "155"}))
+    price = of_kind(broker, "fill")[0].price
+    assert price is not None
+    assert float(price) == pytest.approx(0.66 * 155, rel=1e-12)
+
+
+def test_costs_stand_in_where_a_feed_has_mid_prices_only() -> None:
+    costs = Costs(spread_bps={"USD": 0.0, "EUR": 2.0}, slippage_bps=0.5, commission_bps=0.1)
+    broker = venue("EURUSD", costs=costs)
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    fill, commission = broker.transactions(None)
+    assert fill.price is not None
+    assert float(fill.price) == pytest.approx(1.10 * (1 + 1.5e-4), rel=1e-12)
+    assert commission.amount == Decimal("-1.10")
+
+
+def test_slippage_comes_on_top_of_a_real_spread() -> None:
+    costs = Costs(spread_bps={"USD": 0.0, "EUR": 2.0}, slippage_bps=10.0)
+    broker = venue("EURUSD", costs=costs)
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 14:00", {"EURUSD": ("1.0990", "1.1010")}))
+    price = of_kind(broker, "fill")[0].price
+    assert price is not None
+    assert float(price) == pytest.approx(1.1010 + 1.10 * 10e-4, abs=2e-6)
+
+
+def test_a_missing_quote_is_an_error_never_zero() -> None:
+    broker = opened(100_000, "1.10")
+    with pytest.raises(MissingDataError, match="EUR") as error:
+        broker.sync(snapshot("12 15:00", {"GBPUSD": "1.25"}))
+    assert error.value.fields == {"currency": "EUR"}
+    assert float(broker.sync(snapshot("12 16:00", {"EURUSD": "1.11"})).nav) == pytest.approx(1_001_000)
+
+
+def test_a_missing_conversion_is_an_error_never_one() -> None:
+    broker = venue("AUDJPY")
+    with pytest.raises(MissingDataError, match="to USD"):
+        broker.sync(snapshot("12 14:00", {"AUDJPY": "97.5"}))
+    with pytest.raises(MissingDataError, match="to USD"):
+        broker.sync(snapshot("12 14:00", {"AUDJPY": "97.5", "EURGBP": "0.84"}))
+
+
+@pytest.mark.parametrize("missing", ["EUR", "USD"])
+def test_a_missing_rate_is_an_error_never_zero(missing: str) -> None:
+    rates = {"EUR": 0.025, "USD": 0.043}
+    broker = venue("EURUSD", financing=BenchmarkFinancing())
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}, rates))
+    del rates[missing]
+    with pytest.raises(MissingDataError, match=missing):
+        broker.sync(snapshot("12 21:00", {"EURUSD": "1.10"}, rates))
+
+
+def test_a_missing_pair_rate_is_an_error_never_zero() -> None:
+    broker = venue("EURUSD", "GBPUSD", financing=PairRateFinancing({"EURUSD": 0.01}, {"EURUSD": 0.01}))
+    with pytest.raises(MissingDataError, match="GBPUSD"):
+        broker.sync(snapshot("12 14:00", {"EURUSD": "1.10", "GBPUSD": "1.25"}))
+
+
+def test_nothing_can_be_read_from_a_market_without_quotes() -> None:
+    broker = venue("EURUSD")
+    with pytest.raises(MissingDataError, match="no quote"):
+        broker.advance(1)
+
+
+# --- the account -------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_once_read_does_not_change() -> None:
+    broker = opened(100_000, "1.10")
+    before = broker.account()
+    position, weights = before.positions["EURUSD"], dict(before.current_weights)
+    broker.place_market_order(order(50_000, client_id="more"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.20"}))
+    assert before.positions["EURUSD"] == position
+    assert before.current_weights == weights
+    assert broker.account().positions["EURUSD"].units == 150_000
+
+
+def test_before_the_first_quote() -> None:
+    account = SimBroker(cash=Decimal("12345.67")).account()
+    assert (account.nav, account.cash, account.margin_used) == (Decimal("12345.67"), Decimal("12345.67"), 0)
+    assert dict(account.positions) == {}
+    assert account.at.tzinfo is not None
+
+
+def test_yen_are_posted_whole() -> None:
+    broker = opened(1_234_567, "150.013", "USDJPY", account_currency="JPY", cash=100_000_000, financing=CREDIT)
+    broker.sync(snapshot("12 21:00", {"USDJPY": "150.013"}))
+    (roll,) = of_kind(broker, "financing")
+    assert roll.amount == round(1_234_567 * Decimal("150.013") * Decimal("0.0365") * 3 / 365)
+    assert roll.amount == roll.amount.to_integral_value()
+    assert broker.get_account_balance() == 100_000_000 + roll.amount
+
+
+@pytest.mark.parametrize("cash", [0, -1, float("nan"), float("inf")])
+def test_an_account_opens_with_money(cash: float) -> None:
+    with pytest.raises(ConfigError, match="cash"):
+        SimBroker(cash=cash)
+
+
+def test_instruments() -> None:
+    broker = SimBroker(margin_rate=0.02)
+    pairs = [Pair.parse("EURUSD"), Pair.parse("USDJPY")]
+    instruments = broker.get_instruments(pairs)
+    assert list(instruments) == ["EURUSD", "USDJPY"]
+    assert instruments["EURUSD"].exposure == pairs[0]
+    assert instruments["EURUSD"].margin_rate == Decimal("0.02")
+    assert list(broker.get_instruments(pairs[1:])) == ["USDJPY"]
+    with pytest.raises(ConfigError, match="GBPUSD"):
+        broker.get_instruments([Pair.parse("GBPUSD")])
+
+
+def test_it_is_a_broker() -> None:
+    broker = SimBroker()
+    assert isinstance(broker, Broker)
+    assert signature_problems(Broker, broker) == []
+    assert Capability.NATIVE_STOPS in broker.capabilities
+    broker.connect()
+    broker.close()
+
+
+# --- stored history ----------------------------------------------------------------------------------------------------
+
+
+def stored(prices: list[float], *, hour: str = "14:00", **about: Any) -> tuple[SimBroker, SteppedClock, MarketHistory]:
+    """EURUSD on the weekdays from Monday, 10 March."""
+    days = [d for d in range(10, 10 + 2 * len(prices)) if date(2025, 3, d).weekday() < 5][: len(prices)]
+    times = np.array([to_ns(utc(f"{d} {hour}")) for d in days], "datetime64[ns]")
+    rates = {
+        "EUR": RateSeries.of("EUR", [(LONG_AGO, LONG_AGO, 0.025)]),
+        "USD": RateSeries.of("USD", [(LONG_AGO, LONG_AGO, 0.043)]),
+    }
+    history = MarketHistory(times, ("EUR",), np.array(prices)[:, None], "USD", rates)
+    keep = np.isfinite(history.spot[:, 0])
+    history = MarketHistory(times[keep], ("EUR",), history.spot[keep], "USD", rates)
+    clock = SteppedClock.over(history)
+    broker = venue("EURUSD", **about)
+    broker.prepare(
+        history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
+    )
+    return broker, clock, history
+
+
+def test_a_day_without_a_fixing_still_accrues_on_the_last_one() -> None:
+    broker, clock, _ = stored([1.10, 1.10, float("nan"), 1.21, 1.21], financing=CREDIT)
+    assert len(clock) == 5
+    broker.place_market_order(order(100_000))
+    broker.advance(len(clock))
+    assert [(t.days, t.amount) for t in of_kind(broker, "financing")] == [
+        (1, DAY),
+        (1, DAY),
+        (3, 3 * DAY),
+        (1, Decimal("12.10")),
+        (1, Decimal("12.10")),
+    ]
+
+
+def test_an_order_waits_over_a_day_without_a_fixing() -> None:
+    broker, _, _ = stored([1.10, float("nan"), 1.21])
+    broker.advance(1)
+    broker.place_market_order(order(100_000))
+    broker.advance(2)
+    assert units(broker) == {}
+    broker.advance(3)
+    assert float(broker.get_positions()["EURUSD"].average_price) == 1.21
+
+
+def test_a_fixing_at_1700_is_filled_after_its_roll() -> None:
+    for hour, days in (("20:59:59", [1, 1]), ("21:00:00", [1])):
+        broker, clock, _ = stored([1.10, 1.10], hour=hour, financing=CREDIT)
+        broker.place_market_order(order(100_000))
+        broker.advance(len(clock))
+        assert [t.days for t in of_kind(broker, "financing")] == days
+
+
+def test_rates_that_were_not_known_yet_are_an_error() -> None:
+    _, clock, history = stored([1.10, 1.10, 1.10])
+    late = utc("11 12:00")
+    unknown = MarketHistory(
+        history.times,
+        history.currencies,
+        history.spot,
+        "USD",
+        {**history.rates, "EUR": RateSeries.of("EUR", [(LONG_AGO, late, 0.025)])},
+    )
+    broker = venue("EURUSD", financing=BenchmarkFinancing())
+    with pytest.raises(MissingDataError, match="EURUSD at the roll of 2025-03-10"):
+        broker.prepare(
+            unknown, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
+        )
+
+
+def test_a_screen_sees_blocks_and_stops_the_market() -> None:
+    broker, clock, _ = stored([1.10, 1.09, 1.08, 1.07, 1.06, 1.05])
+    broker.place_market_order(order(100_000))
+    seen: list[int] = []
+
+    def screen(block: Block) -> int | None:
+        seen.append(len(block.nav))
+        low = np.flatnonzero(block.nav <= 998_000)
+        return int(low[0]) if len(low) else None
+
+    assert broker.advance(len(clock), screen) == 3  # ticks 0, 1, 2 are done
+    assert seen == [6]
+    assert float(broker.account().nav) == pytest.approx(998_000)
+    assert broker.account().at == utc("12 21:00")
+    assert broker.adverse() == pytest.approx([1 - 1.08 / 1.10])
+    assert broker.advance(5) == 5
+    assert float(broker.account().nav) == pytest.approx(996_000)
+    assert broker.account().at - utc("12 21:00") == timedelta(days=2)
+
+
+def test_a_stop_inside_a_block() -> None:
+    broker, clock, _ = stored([1.10, 1.09, 1.04, 1.10, 1.12])
+    broker.place_market_order(order(100_000, stop_fraction=0.05))
+    broker.advance(len(clock))
+    fills = of_kind(broker, "fill")
+    assert [(f.at.day, f.price) for f in fills] == [(10, Decimal("1.1")), (12, Decimal("1.04"))]
+    assert broker.get_account_balance() == 994_000
+    np.testing.assert_allclose(broker.log.columns().nav, [1e6, 999e3, 994e3, 994e3, 994e3])
+
+
+def test_a_close_out_inside_a_block() -> None:
+    broker, clock, _ = stored([1.10, 1.09, 1.06, 1.20], cash=10_000)
+    broker.place_market_order(order(200_000))
+    broker.advance(len(clock))
+    assert units(broker) == {}
+    np.testing.assert_allclose(broker.log.columns().nav, [10_000, 8_000, 2_000, 2_000])
+    attribute(broker.log)
+
+
+def account_of(broker: SimBroker) -> Account:
+    return broker.account()
+
+
+def test_the_account_is_as_of_the_last_tick() -> None:
+    broker, clock, _ = stored([1.10, 1.11])
+    for tick, at in enumerate(clock.at):
+        broker.advance(tick + 1)
+        assert to_ns(account_of(broker).at) == at
