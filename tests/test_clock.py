@@ -50,6 +50,19 @@ def test_what_is_observed_at_1700_belongs_to_the_day_it_ends_and_later_to_the_ne
     assert clock.row.tolist() == [0, 1, 2, 2, 3]
 
 
+def test_a_history_of_1700_closes_has_the_days_it_closes() -> None:
+    clock = SteppedClock.over(history("2025-03-11T21:00", "2025-03-12T21:00", "2025-03-13T21:00"))
+    assert texts(clock.at) == ["2025-03-11T21:00", "2025-03-12T21:00", "2025-03-13T21:00"]
+    assert [str(d) for d in clock.day] == ["2025-03-11", "2025-03-12", "2025-03-13"]
+    assert clock.row.tolist() == [0, 1, 2]
+
+
+def test_a_period_that_ends_at_1700_ends_with_that_day() -> None:
+    data = history(*(f"2025-03-{d}T14:00" for d in (10, 11, 12, 13)))
+    clock = SteppedClock.over(data, utc("2025-03-10T21:00"), utc("2025-03-12T21:00"))
+    assert [str(d) for d in clock.day] == ["2025-03-10", "2025-03-11", "2025-03-12"]
+
+
 def test_intraday_rows_are_ticks_too() -> None:
     rows = ("2025-03-12T14:00", "2025-03-12T20:59", "2025-03-12T21:00", "2025-03-13T14:00")
     clock = SteppedClock.over(history(*rows, hours=1))

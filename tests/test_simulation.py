@@ -6,6 +6,7 @@ All instants are UTC in the second week of March 2025, when 17:00 New York is 21
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,8 @@ from fxcarry.errors import ConfigError, FxCarryError, MissingDataError, OrderRej
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.ledger import Ledger, attribute
 from fxcarry.market import MarketHistory, RateSeries, to_ns
-from fxcarry.model import Account, Order, OrderStatus, Pair, Quote, Rate, Snapshot, Transaction
+from fxcarry.model import Order, OrderStatus, Pair, Quote, Rate, Snapshot, Transaction
+from fxcarry.orders import Leg, Plan
 from fxcarry.protocols import Broker, Capability
 from fxcarry.simulation import Block, SimBroker, closeout_price
 from fxcarry.testing import signature_problems
@@ -80,6 +82,11 @@ def of_kind(broker: SimBroker, kind: str) -> list[Transaction]:
     return [t for t in broker.transactions(None) if t.kind == kind]
 
 
+def last_reason(broker: SimBroker) -> str:
+    client_id = of_kind(broker, "fill")[-1].client_id
+    return broker.find_orders([client_id])[client_id].reason
+
+
 def units(broker: SimBroker) -> dict[str, int]:
     return {name: int(p.units) for name, p in broker.get_positions().items()}
 
@@ -105,7 +112,7 @@ def audjpy() -> SimBroker:
 
 def test_fills_are_at_the_real_bid_and_ask(audjpy: SimBroker) -> None:
     buy, sell = of_kind(audjpy, "fill")
-    assert (buy.units, sell.units) == (100_000, -100_000)
+    assert (buy.units, sell.units) == (Decimal(100_000), Decimal(-100_000))
     assert buy.price is not None
     assert sell.price is not None
     assert float(buy.price) == pytest.approx(97.52, abs=1e-9)
@@ -164,7 +171,7 @@ def test_the_same_trade_in_double_entry(audjpy: SimBroker) -> None:
     assert ledger.balance("Income:Financing") == Decimal("-9.56")
 
 
-# --- exposures ---------------------------------------------------------------------------------------------------------
+# --- exposures -------------------------------------------------------------------------------------------------------
 
 
 def test_net_exposures_add_up_to_nothing() -> None:
@@ -193,7 +200,7 @@ def test_open_profit_in_a_foreign_currency_is_exposure_to_it() -> None:
     assert float(account.nav) == pytest.approx(1_000_000 + 10e6 / 160)
 
 
-# --- margin ------------------------------------------------------------------------------------------------------------
+# --- margin ----------------------------------------------------------------------------------------------------------
 
 
 def test_closeout_price() -> None:
@@ -220,7 +227,7 @@ def test_everything_is_closed_at_half_the_margin() -> None:
     assert units(broker) == {}
     assert account.nav == account.cash == Decimal("3559.32")
     assert account.margin_used == 0
-    assert [r.reason for r in broker.new_results()][-1] == "margin close-out"
+    assert last_reason(broker) == "margin close-out"
 
 
 def test_liquidation_at_the_whole_margin() -> None:
@@ -258,7 +265,7 @@ def test_a_position_closed_out_at_1700_was_open_at_1700() -> None:
     assert forced.get_account_balance() == ordered.get_account_balance()
 
 
-# --- stops -------------------------------------------------------------------------------------------------------------
+# --- stops -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,7 +288,7 @@ def test_a_stop_of_five_percent_is_on_the_closing_side(
     fill = of_kind(broker, "fill")[-1]
     assert fill.price is not None
     assert float(fill.price) == pytest.approx(float(stopped[0] if size > 0 else stopped[1]), rel=1e-12)
-    assert [r.reason for r in broker.new_results()][-1] == "stop"
+    assert last_reason(broker) == "stop"
 
 
 def test_a_stop_fills_at_the_next_quote_not_at_its_price() -> None:
@@ -292,7 +299,7 @@ def test_a_stop_fills_at_the_next_quote_not_at_its_price() -> None:
     assert fill.price == Decimal("1.03")
     assert fill.amount == -17_100
     assert account.nav == 982_900
-    assert -17_100 / 120_100 == pytest.approx(-0.14238, abs=5e-6)
+    assert float(fill.amount) / 120_100 == pytest.approx(-0.14238, abs=5e-6)
 
 
 def test_a_quote_already_seen_triggers_nothing() -> None:
@@ -354,7 +361,7 @@ def test_no_stop_on_an_unknown_instrument() -> None:
         venue("EURUSD").set_stop("GBPUSD", Decimal(1))
 
 
-# --- rolls -------------------------------------------------------------------------------------------------------------
+# --- rolls -----------------------------------------------------------------------------------------------------------
 
 CREDIT = PairRateFinancing("0.0365", "-0.0365")  # a dollar earns a cent in a hundred days
 DAY = Decimal("11.00")  # of 100,000 EURUSD at 1.10
@@ -426,6 +433,14 @@ def test_a_us_holiday() -> None:
     assert broker.get_account_balance() == 1_000_000 + 8 * DAY
 
 
+def test_a_first_snapshot_at_1700_ends_its_day_too() -> None:
+    broker = financed()
+    broker.place_market_order(order(100_000))
+    broker.sync(snapshot("12 21:00", {"EURUSD": "1.10"}, as_of="12 20:59"))  # dealt at 16:59, so it takes part
+    assert broker.log.columns().is_day_end.tolist() == [True]
+    assert [t.days for t in of_kind(broker, "financing")] == [3]
+
+
 def test_after_a_gap_each_missed_roll_is_booked_once() -> None:
     broker = financed()
     broker.place_market_order(order(100_000))
@@ -470,10 +485,8 @@ def test_a_snapshot_that_arrives_late_does_not_book_a_roll_again() -> None:
     broker.place_market_order(order(100_000))
     broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
     broker.sync(snapshot("12 22:00", {"EURUSD": "1.10"}))
-    try:
+    with suppress(FxCarryError):  # refusing it is one way
         broker.sync(snapshot("12 20:00", {"EURUSD": "1.10"}))
-    except FxCarryError:
-        pass  # refusing it is one way
     broker.sync(snapshot("12 23:00", {"EURUSD": "1.10"}))
     assert [t.trade_date for t in of_kind(broker, "financing")] == [date(2025, 3, 12)]
 
@@ -498,7 +511,7 @@ def test_a_rate_published_after_the_roll_does_not_lock_the_account() -> None:
     assert float(roll.amount) == pytest.approx(1_100_000 * (0.025 - 0.043) * 3 / 360, abs=0.005)
 
 
-# --- orders ------------------------------------------------------------------------------------------------------------
+# --- orders ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_order_fills_at_the_next_quote_never_at_the_one_it_was_decided_on() -> None:
@@ -512,12 +525,10 @@ def test_an_order_fills_at_the_next_quote_never_at_the_one_it_was_decided_on() -
     assert units(broker) == {}
     broker.sync(snapshot("12 14:10", {"EURUSD": ("1.1099", "1.1101")}))
     result = broker.find_orders(["a", "never"])["a"]
-    assert (result.status, result.filled_units) == (OrderStatus.FILLED, 100_000)
+    assert (result.status, result.filled_units) == (OrderStatus.FILLED, Decimal(100_000))
     assert result.price is not None
     assert float(result.price) == pytest.approx(1.1101, rel=1e-12)
     assert broker.get_orders() == []
-    assert [r.client_id for r in broker.new_results()] == ["a"]
-    assert broker.new_results() == []
 
 
 def test_an_order_is_never_filled_twice() -> None:
@@ -529,6 +540,18 @@ def test_an_order_is_never_filled_twice() -> None:
     broker.sync(snapshot("12 14:05", {"EURUSD": "1.10"}))
     assert units(broker) == {"EURUSD": 100_000}
     assert len(of_kind(broker, "fill")) == 1
+
+
+def test_a_plan_sent_twice_is_filled_once() -> None:
+    def decided() -> Plan:
+        return Plan([Leg(0, "EURUSD", 1000.0, "open", False)], account_id="a", at=utc("12 13:00"), reason="rebalance")
+
+    broker = venue("EURUSD")
+    broker.place_plan(decided())
+    broker.place_plan(decided())
+    assert broker.place_market_order(decided()[0]).status is OrderStatus.WORKING
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": 1000}
 
 
 @pytest.mark.parametrize("size", ["0", "NaN", "Infinity"])
@@ -567,7 +590,7 @@ def test_average_price_and_realized_profit() -> None:
         broker.sync(snapshot(f"12 {15 + n}:00", {"EURUSD": price}))
     assert [t.amount for t in of_kind(broker, "fill")] == [0, 0, 1000, -1500]  # average 1.11; the last one turns
     position = broker.get_positions()["EURUSD"]
-    assert (position.units, position.average_price) == (-100_000, Decimal("1.1"))
+    assert (position.units, position.average_price) == (Decimal(-100_000), Decimal("1.1"))
     assert broker.get_account_balance() == 999_500
 
 
@@ -658,7 +681,7 @@ def test_a_log_is_as_long_as_what_it_holds() -> None:
     assert len(broker.log) == len(list(broker.log)) == 3
 
 
-# --- prices ------------------------------------------------------------------------------------------------------------
+# --- prices ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_cross_fills_at_its_own_quote() -> None:
@@ -741,7 +764,7 @@ def test_nothing_can_be_read_from_a_market_without_quotes() -> None:
         broker.advance(1)
 
 
-# --- the account -------------------------------------------------------------------------------------------------------
+# --- the account -----------------------------------------------------------------------------------------------------
 
 
 def test_an_account_once_read_does_not_change() -> None:
@@ -757,7 +780,7 @@ def test_an_account_once_read_does_not_change() -> None:
 
 def test_before_the_first_quote() -> None:
     account = SimBroker(cash=Decimal("12345.67")).account()
-    assert (account.nav, account.cash, account.margin_used) == (Decimal("12345.67"), Decimal("12345.67"), 0)
+    assert (account.nav, account.cash, account.margin_used) == (Decimal("12345.67"), Decimal("12345.67"), Decimal(0))
     assert dict(account.positions) == {}
     assert account.at.tzinfo is not None
 
@@ -798,7 +821,7 @@ def test_it_is_a_broker() -> None:
     broker.close()
 
 
-# --- stored history ----------------------------------------------------------------------------------------------------
+# --- stored history --------------------------------------------------------------------------------------------------
 
 
 def stored(prices: list[float], *, hour: str = "14:00", **about: Any) -> tuple[SimBroker, SteppedClock, MarketHistory]:
@@ -844,12 +867,13 @@ def test_an_order_waits_over_a_day_without_a_fixing() -> None:
     assert float(broker.get_positions()["EURUSD"].average_price) == 1.21
 
 
-def test_a_fixing_at_1700_is_filled_after_its_roll() -> None:
-    for hour, days in (("20:59:59", [1, 1]), ("21:00:00", [1])):
-        broker, clock, _ = stored([1.10, 1.10], hour=hour, financing=CREDIT)
-        broker.place_market_order(order(100_000))
-        broker.advance(len(clock))
-        assert [t.days for t in of_kind(broker, "financing")] == days
+@pytest.mark.parametrize(("hour", "takes_part"), [("20:59:59", True), ("21:00:00", False)])
+def test_a_fixing_at_1700_is_filled_after_its_roll(hour: str, takes_part: bool) -> None:
+    broker, clock, _ = stored([1.10] * 4, hour=hour, financing=CREDIT)
+    broker.place_market_order(order(100_000))
+    broker.advance(len(clock))
+    filled, first_roll = of_kind(broker, "fill")[0].at.date(), of_kind(broker, "financing")[0].trade_date
+    assert (first_roll == filled) is takes_part
 
 
 def test_rates_that_were_not_known_yet_are_an_error() -> None:
@@ -908,12 +932,8 @@ def test_a_close_out_inside_a_block() -> None:
     attribute(broker.log)
 
 
-def account_of(broker: SimBroker) -> Account:
-    return broker.account()
-
-
 def test_the_account_is_as_of_the_last_tick() -> None:
     broker, clock, _ = stored([1.10, 1.11])
     for tick, at in enumerate(clock.at):
         broker.advance(tick + 1)
-        assert to_ns(account_of(broker).at) == at
+        assert to_ns(broker.account().at) == at

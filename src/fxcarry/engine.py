@@ -7,6 +7,7 @@ stopping where a rule might bite; :meth:`Engine.run` with ``stepped=True`` asks 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -174,7 +175,7 @@ class Engine:
                     quote_day_count=basis(1),
                 )
             )
-            is_base = self.book.side > 0
+            is_base = np.array([h.is_base for h in self.book.holdings])
             long[:, self.book.column] = np.where(is_base, pair_long, pair_short)
             short[:, self.book.column] = np.where(is_base, pair_short, pair_long)
         return MarketColumns(
@@ -264,29 +265,29 @@ class Engine:
             return
         broker, book = self.broker, self.book
         view, account = MarketView(self.columns, tick), broker.account()
-        self._lapse(account, is_due)
-        halted = self.state.trading is TradingState.HALTED
-        if halted:
+        if self.state.halt_until is not None or (is_due and self.state.stopped):
+            self._lapse(account, is_due)
+        if self.state.trading is TradingState.HALTED:
             self._intention = None
             if not account.current_weights:
                 return
-        if is_due and not halted:
+        elif is_due:
             self._intention = self._ask(view, account)
             self._attempt = 0
-        held, average, nav = broker.units, broker.average, float(account.nav)
-        base_value, conversion = self.tape.base_value[tick], self.tape.conversion[tick]
-        pair_weights = held * base_value / nav
+        held, nav = broker.lot(), broker.nav
+        notional = np.array([units * base / nav for units, base in zip(held.units, held.base_value)])
         signal = self.columns.carry[tick]
         stale = None if self._stale is None else self._stale[tick]
-        adverse = broker.adverse() if self.rules else None
+        adverse = broker.adverse() if self.rules else ()
         is_day_end = self._is_daily or bool(self.tape.is_day_end[tick])
 
         def propose(stage: Stage, weights: FloatArray) -> Proposal:
             return Proposal(
                 stage=stage,
+                nav=nav,
                 legs=book.names,
                 weights=weights,
-                held=pair_weights,
+                held=notional,
                 exposure=book.exposure,
                 signal=signal,
                 adverse=adverse,
@@ -296,12 +297,13 @@ class Engine:
             )
 
         if self._intention is not None:
-            exposures = book.by_currency(book.exposures(held, average, base_value, conversion) / nav)
+            exposures = book.exposures(held)
             proposal = Proposal(
                 stage="target",
+                nav=nav,
                 legs=self.universe,
                 weights=self._intention,
-                held=exposures,
+                held=book.by_currency(exposures) / nav,
                 exposure=self._identity,
                 signal=signal,
                 is_stale=None if stale is None else book.by_currency(stale).astype(bool),
@@ -309,22 +311,21 @@ class Engine:
                 is_due=is_due,
             )
             decision = review(proposal, self.rules, view, account, self.state)
-            target = book.target_units(
-                decision.weights, nav, held=held, average=average, base_value=base_value, conversion=conversion
-            )
+            target = book.target_units(decision.weights, nav, held, exposures)
         else:
-            proposal = propose("held", pair_weights)
+            proposal = propose("held", notional)
             decision = review(proposal, self.rules, view, account, self.state)
-            target = self._shrunk(held, pair_weights, decision.weights)
+            target = book.shrunk(held.units, notional, decision.weights)
         self.journal.decide(proposal.stage, decision)
-        self._apply(decision, account)
-        if target is not held:
-            after = target * base_value / nav
+        if decision.findings:
+            self._apply(decision, account)
+        if target != held.units:
+            after = np.array([units * base / nav for units, base in zip(target, held.base_value)])
             final = review(propose("orders", after), self.rules, view, account, self.state)
             if final.weights is not after:
-                target = self._shrunk(target, after, final.weights)
+                target = book.shrunk(target, after, final.weights)
                 self.journal.decide("orders", final)
-            legs = plan(book, target, held)
+            legs = plan(book, target, held.units)
             if legs:
                 orders = Plan(
                     legs,
@@ -336,14 +337,13 @@ class Engine:
                 )
                 self.journal.intend(orders)
                 broker.place_plan(orders)
-        self._keep_intention(decision)
+        if self._intention is not None:
+            self._keep_intention(decision)
 
     def _keep_intention(self, decision: Decision) -> None:
         """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
-        if self._intention is None:
-            return
         held_back = any(
-            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in decision.verdicts
+            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in decision.findings
         )
         if held_back or self.state.trading is TradingState.REDUCING:
             self._attempt += 1
@@ -351,18 +351,10 @@ class Engine:
             self._intention = None
 
     def _ask(self, view: MarketView, account: Account) -> FloatArray:
-        weights = as_weights(self.strategy(view, account), self.universe, view.as_of)
+        weights = as_weights(self.strategy(view, account), self.universe, account.at)
         if view.account_currency in self.universe:
             weights[self.universe.index(view.account_currency)] = 0.0  # the residual
         return weights
-
-    def _shrunk(self, units: FloatArray, weights: FloatArray, allowed: FloatArray) -> FloatArray:
-        """Units cut to the allowed weights, whole steps; legs that were not cut stay as they are."""
-        cut = np.abs(allowed) < np.abs(weights)
-        if not cut.any():
-            return units
-        ratio = np.divide(allowed, weights, out=np.zeros(len(units)), where=weights != 0)
-        return np.where(cut, self.book.whole(units * ratio), units)
 
     def _lapse(self, account: Account, is_due: bool) -> None:
         state = self.state
@@ -375,13 +367,11 @@ class Engine:
 
     def _apply(self, decision: Decision, account: Account) -> None:
         state = self.state
-        worst = max(decision.verdicts, key=lambda v: v.action, default=None)
-        if worst is None or worst.action < Action.CLOSE:
-            return
+        worst = max(decision.findings, key=lambda v: v.action)
         if worst.action >= Action.FLATTEN_HALT:
             if state.trading is not TradingState.HALTED:
                 self._transition(attrs.evolve(state, trading=TradingState.HALTED, latch=worst.code, halt_until=None))
-        elif worst.action is Action.HALT_OPENING:
+        elif worst.action is Action.HALT_OPENING and state.trading is not TradingState.HALTED:
             until = worst.until or next_day_end(account.at)
             self._transition(attrs.evolve(state, trading=TradingState.REDUCING, halt_until=until))
 
@@ -395,7 +385,8 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
     if isinstance(weights, np.ndarray):
         if weights.shape != (len(universe),):
             raise DataError(
-                f"the strategy returned {weights.shape} weights at {at:%Y-%m-%d} for {len(universe)} currencies"
+                f"the strategy returned weights of shape {weights.shape} at {at:%Y-%m-%d}",
+                hint=f"an array has one number for each of {', '.join(universe)}",
             )
         result = np.array(weights, float)
     else:
@@ -413,12 +404,12 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
                 hint=f"the universe is {', '.join(universe)}",
             )
         result = np.array([float(weights.get(c, 0.0)) for c in universe])
-    if not np.isfinite(result).all():
+    if not math.isfinite(sum(result.tolist())):
         bad = universe[int(np.flatnonzero(~np.isfinite(result))[0])]
         raise DataError(f"the strategy's weight for {bad} at {at:%Y-%m-%d} is not a number", hint="leave it out, or 0")
     return result
 
 
 def _why(decision: Decision) -> str:
-    worst = max(decision.verdicts, key=lambda v: v.action)
+    worst = max(decision.findings, key=lambda v: v.action)
     return worst.code.lower().replace("_", " ")

@@ -74,14 +74,36 @@ class TransactionLog:
         self.opening_cash = opening_cash
         self.names: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
-        self.fills: list[Fill] = []
         self.ticks = 0
+        self._fills: list[tuple[Any, ...]] = []
         self._stretches: list[_Stretch] = []
 
     @property
     def next_id(self) -> int:
         """A number that no transaction has yet."""
-        return self.ticks * 1000 + len(self.fills)
+        return self.ticks * 1000 + len(self._fills)
+
+    @property
+    def fills(self) -> list[Fill]:
+        """Every fill, in booking order."""
+        return list(map(Fill._make, self._fills))
+
+    def book_fill(self, fill: tuple[Any, ...]) -> None:
+        """Append one fill, given as the fields of :class:`Fill` in their order."""
+        self._fills.append(fill)
+
+    @property
+    def last_fill(self) -> Fill:
+        """The latest fill."""
+        return Fill._make(self._fills[-1])
+
+    def fills_since(self, count: int) -> list[Fill]:
+        """The fills after the first ``count``."""
+        return list(map(Fill._make, self._fills[count:]))
+
+    def fill_table(self) -> FloatArray:
+        """The numbers of every fill (the first ten fields), a row a fill."""
+        return np.array([f[:10] for f in self._fills])
 
     def open(self, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> None:
         """Fix the instruments of the book."""
@@ -113,7 +135,7 @@ class TransactionLog:
         self.ticks += count
 
     def __len__(self) -> int:
-        return len(self.fills) + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
+        return len(self._fills) + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
 
     def __iter__(self) -> Iterator[Transaction]:
         scale = Decimal(10 ** minor_digits(self.account_currency))
@@ -276,8 +298,8 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
     translation = np.zeros((days, count))
     cost = np.zeros((days, count))
     rounding, postings = np.zeros(days), np.zeros(days)
-    if log.fills:
-        table = np.array([f[:10] for f in log.fills])
+    table = log.fill_table()
+    if len(table):
         tick, instrument, traded, price, fill_mid, fill_conversion, realized, posted, commission, charged = table.T
         day = np.searchsorted(marks, tick)
         where = (day, instrument.astype(int))

@@ -230,15 +230,25 @@ class MarketView:
     a fraction of NAV.
     """
 
-    __slots__ = ("_columns", "_row", "_tick", "account_currency", "as_of", "currencies")
+    __slots__ = ("_columns", "_row", "_tick", "account_currency", "currencies")
 
     def __init__(self, columns: MarketColumns, tick: int) -> None:
         self._columns = columns
         self._tick = tick
         self._row = int(columns.row[tick])
-        self.as_of = from_ns(columns.at[tick])
         self.currencies = columns.currencies
         self.account_currency = columns.account_currency
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant up to which everything is known."""
+        return from_ns(self._columns.at[self._tick])
+
+    @property
+    def tradable_carry(self) -> FloatArray:
+        """Carry in universe order, NaN for a currency that lacks a price or a rate."""
+        array: FloatArray = self._columns.tradable_carry[self._tick]
+        return array
 
     def values(self, name: str) -> FloatArray:
         """One of the vectors by name (``"spot"``, ``"carry"``, …) as a read-only array, without making a Series."""
@@ -320,10 +330,20 @@ class MarketColumns:
     financing_long: FloatArray
     financing_short: FloatArray
     trading_cost: FloatArray
+    tradable_carry: FloatArray = attrs.field(init=False)
     _index: Any = None
 
     def __attrs_post_init__(self) -> None:
-        arrays = (self.spot, self.rates, self.carry, self.financing_long, self.financing_short, self.trading_cost)
+        self.tradable_carry = np.where(np.isfinite(self.spot[self.row]), self.carry, np.nan)
+        arrays = (
+            self.spot,
+            self.rates,
+            self.carry,
+            self.financing_long,
+            self.financing_short,
+            self.trading_cost,
+            self.tradable_carry,
+        )
         for array in arrays:
             array.setflags(write=False)
 

@@ -5,7 +5,7 @@ Moments are aware UTC datetimes, dates end in ``_date``, weights are fractions o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -383,30 +383,38 @@ class Proposal:
     At stage "target" the legs are currencies, ``weights`` what a strategy wants; at "held" and "orders" they are
     instruments, ``weights`` what is held, or would be after the orders. ``held`` is what is held now. ``exposure``
     (currencies × legs) turns leg weights into net exposure by currency, the account currency left out. ``signal`` is
-    each currency's carry. ``sizes`` are |weights| and ``net`` the net exposures by currency, as lists. ``adverse`` is each open position's move against its average entry on the closing side
+    each currency's carry. ``adverse`` is each open position's move against its average entry on the closing side
     (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs whose quote is too old.
+
+    ``sizes`` (|weights|), their maximum ``largest`` and sum ``gross``, ``net`` (net exposure by currency) and
+    ``worst`` (the largest adverse move) follow from these.
     """
 
     stage: Stage
+    nav: float
     legs: Sequence[str]
     weights: FloatArray
     held: FloatArray
     exposure: FloatArray
     signal: FloatArray
-    adverse: Sequence[float] | None = None
+    adverse: Sequence[float] = ()
     is_stale: NDArray[np.bool_] | None = None
     is_day_end: bool = False
     is_due: bool = False
-    orders: Sequence[Order] = ()
-
     sizes: list[float] = attrs.field(init=False)
+    largest: float = attrs.field(init=False)
+    gross: float = attrs.field(init=False)
     net: list[float] = attrs.field(init=False)
+    worst: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         values: list[float] = self.weights.tolist()
         facts = self.__dict__  # the class is frozen, and these follow from its fields
-        facts["sizes"] = [abs(w) for w in values]
+        facts["sizes"] = sizes = [abs(w) for w in values]
+        facts["largest"] = max(sizes, default=0.0)
+        facts["gross"] = sum(sizes)
         facts["net"] = values if self.stage == "target" else (self.exposure @ self.weights).tolist()
+        facts["worst"] = max([move for move in self.adverse if move == move], default=-np.inf)
 
     def opening(self) -> tuple[FloatArray, FloatArray]:
         """|weights| split into what stays of the held position and what is opened anew, leg by leg.
@@ -421,6 +429,7 @@ class Proposal:
         """The same proposal with other weights."""
         return Proposal(
             stage=self.stage,
+            nav=self.nav,
             legs=self.legs,
             weights=weights,
             held=self.held,
@@ -430,7 +439,6 @@ class Proposal:
             is_stale=self.is_stale,
             is_day_end=self.is_day_end,
             is_due=self.is_due,
-            orders=self.orders,
         )
 
 
@@ -467,15 +475,25 @@ class RiskState:
         return attrs.evolve(self, day_start=self.day_start * scale, high_water=self.high_water * scale)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, eq=False)
 class Decision:
-    """The outcome of one review: the weights that may be held, what each rule said, and the trading state."""
+    """The outcome of one review: the weights that may be held, leg by leg, and the trading state.
+
+    ``findings`` are the verdicts that demand something, of both looks; ``verdicts`` what every rule says of the
+    original proposal, headroom included: rules are pure, so it is asked for only when somebody wants to know.
+    """
 
     at: datetime
     weights: FloatArray
-    currencies: Sequence[str]
-    verdicts: Sequence[Verdict]
+    legs: Sequence[str]
+    findings: Sequence[Verdict]
     state: TradingState
+    ask: Callable[[], list[Verdict]] = attrs.field(repr=False)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What every rule says of the original proposal."""
+        return self.ask()
 
 
 @attrs.frozen(kw_only=True)

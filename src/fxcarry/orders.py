@@ -7,10 +7,11 @@ step, so an order never exceeds what was decided; what cannot be traded in whole
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import attrs
 import numpy as np
@@ -25,100 +26,141 @@ def market_pairs(currencies: Sequence[str], account_currency: str) -> tuple[Pair
     return tuple(Pair.market(c, account_currency) for c in currencies if c != account_currency)
 
 
+class Holding(NamedTuple):
+    """One instrument of a book: ``currency`` (its place in the universe) is what it stands for, ``side`` its sign there.
+
+    ``is_base`` says whether that currency is the pair's base.
+    """
+
+    name: str
+    currency: int
+    side: float
+    is_base: bool
+    step: float
+    minimum: float
+
+
 @attrs.frozen(eq=False)
 class Book:
-    """Which instruments a book of currency weights is held in.
+    """Which instruments a book of currency weights is held in, one a currency.
 
     ``exposure`` (currencies × instruments) is +1 where the currency is the pair's base, −1 where it is the quote, the
-    account currency left out. ``column`` is the currency each instrument stands for and ``side`` its sign there.
+    account currency left out. ``column`` and ``side`` are those of the holdings as arrays. Vectors by instrument are
+    plain lists: a book is small, and a decision handles each of its numbers once.
     """
 
     currencies: tuple[str, ...]
     account_currency: str
     instruments: tuple[Instrument, ...]
     names: tuple[str, ...]
+    holdings: tuple[Holding, ...]
     exposure: FloatArray
     column: NDArray[np.intp]
     side: FloatArray
-    is_base: NDArray[np.bool_]
-    step: FloatArray
-    minimum: Sequence[float]
 
     @classmethod
     def of(cls, currencies: Sequence[str], account_currency: str, instruments: Mapping[str, Instrument]) -> Book:
         """One instrument a currency; ConfigError where a currency has none."""
         by_pair = {i.exposure: i for i in instruments.values()}
-        traded = [c for c in currencies if c != account_currency]
+        order = list(currencies)
+        traded = [c for c in order if c != account_currency]
         chosen: list[Instrument] = []
         for currency in traded:
             pair = Pair.market(currency, account_currency)
             if pair not in by_pair:
                 raise ConfigError(f"the broker offers no instrument for {pair}", hint=f"leave {currency} out")
             chosen.append(by_pair[pair])
-        exposure = np.zeros((len(currencies), len(chosen)))
+        exposure = np.zeros((len(order), len(chosen)))
         for j, instrument in enumerate(chosen):
             for currency, sign in zip(instrument.exposure, (1.0, -1.0)):
                 if currency in traded:
-                    exposure[list(currencies).index(currency), j] = sign
-        column = np.array([list(currencies).index(c) for c in traded], dtype=np.intp)
+                    exposure[order.index(currency), j] = sign
+        holdings = tuple(
+            Holding(
+                name=i.name,
+                currency=order.index(c),
+                side=1.0 if i.exposure.base == c else -1.0,
+                is_base=i.exposure.base == c,
+                step=float(i.unit_step),
+                minimum=float(i.minimum_units),
+            )
+            for c, i in zip(traded, chosen)
+        )
         return cls(
-            currencies=tuple(currencies),
+            currencies=tuple(order),
             account_currency=account_currency,
             instruments=tuple(chosen),
-            names=tuple(i.name for i in chosen),
+            names=tuple(h.name for h in holdings),
+            holdings=holdings,
             exposure=exposure,
-            column=column,
-            side=exposure[column, np.arange(len(chosen))],
-            is_base=np.array([i.exposure.base != account_currency for i in chosen], dtype=bool),
-            step=np.array([float(i.unit_step) for i in chosen]),
-            minimum=[float(i.minimum_units) for i in chosen],
+            column=np.array([h.currency for h in holdings], dtype=np.intp),
+            side=np.array([h.side for h in holdings]),
         )
 
-    def exposures(
-        self, units: FloatArray, average: FloatArray, base_value: FloatArray, conversion: FloatArray
-    ) -> FloatArray:
+    def exposures(self, held: Lot) -> list[float]:
         """Net exposure of each instrument's currency in account currency, signed: base at market, quote at cost."""
-        return self.side * units * np.where(self.is_base, base_value, average * conversion)
+        return [
+            h.side * units * (base if h.is_base else average * conversion)
+            for h, units, average, base, conversion in zip(
+                self.holdings, held.units, held.average, held.base_value, held.conversion
+            )
+        ]
 
-    def by_currency(self, values: NDArray[Any]) -> FloatArray:
+    def by_currency(self, values: Sequence[float]) -> FloatArray:
         """Values by instrument as values by currency of the universe, 0 for the account currency."""
-        spread = np.zeros(len(self.currencies))
-        spread[self.column] = values
-        return spread
+        spread = [0.0] * len(self.currencies)
+        for holding, value in zip(self.holdings, values):
+            spread[holding.currency] = value
+        return np.array(spread)
 
-    def target_units(
-        self,
-        weights: FloatArray,
-        nav: float,
-        *,
-        held: FloatArray,
-        average: FloatArray,
-        base_value: FloatArray,
-        conversion: FloatArray,
-    ) -> FloatArray:
+    def target_units(self, weights: FloatArray, nav: float, held: Lot, exposures: Sequence[float]) -> list[float]:
         """Signed units of each instrument for currency weights, whole steps, rounded towards zero.
 
-        The target is the net exposure of the currency, open P&L included: what is added trades at market, what is
-        reduced gives back its share of the cost. ``base_value`` and ``conversion`` are account currency per unit of each
-        instrument's base and quote. A currency whose weight is not zero but which has no price is an error.
+        The target is the net exposure of the currency, open P&L included (``exposures`` is what it is now): what is
+        added trades at market, what is reduced gives back its share of the cost. A currency whose weight is not zero
+        but which has no price is an error.
         """
-        wanted = weights[self.column] * nav
-        priced = base_value > 0
-        if not priced.all() and (wanted[~priced] != 0).any():
-            missing = self.names[int(np.flatnonzero(~priced & (wanted != 0))[0])]
-            raise MissingDataError(f"no price for {missing}", hint="a currency without a price cannot have a weight")
-        now = self.exposures(held, average, base_value, conversion)
-        per_unit = np.where(priced, base_value, 1.0)
-        anew = self.side * wanted / per_unit
-        ratio = np.divide(wanted, now, out=np.zeros(len(now)), where=now != 0)
-        added = held + self.side * (wanted - now) / per_unit
-        units = np.where(ratio <= 0, anew, np.where(ratio <= 1, held * ratio, added))
-        return self.whole(units)
+        wanted_weights = weights.tolist()
+        targets = []
+        for holding, units, base, now in zip(self.holdings, held.units, held.base_value, exposures):
+            wanted = wanted_weights[holding.currency] * nav
+            if wanted == 0:
+                targets.append(0.0)
+                continue
+            if base <= 0:
+                raise MissingDataError(
+                    f"no price for {holding.name}", hint="a currency without a price cannot have a weight"
+                )
+            if wanted * now <= 0:
+                target = holding.side * wanted / base
+            elif abs(wanted) <= abs(now):
+                target = units * (wanted / now)
+            else:
+                target = units + holding.side * (wanted - now) / base
+            targets.append(whole(target, holding.step))
+        return targets
 
-    def whole(self, units: FloatArray) -> FloatArray:
-        """Units in whole steps, rounded towards zero (with 1e-9 of a step of slack)."""
-        steps = units / self.step
-        return np.copysign(np.floor(np.abs(steps) + 1e-9), steps) * self.step
+    def shrunk(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
+        """Units cut to the allowed weights, whole steps; what was not cut stays as it is."""
+        return [
+            whole(u * (cut / weight), holding.step) if abs(cut) < abs(weight) else u
+            for holding, u, weight, cut in zip(self.holdings, units, weights.tolist(), allowed.tolist())
+        ]
+
+
+class Lot(NamedTuple):
+    """What is held and what it is worth, by instrument: signed units, average entry, account currency per base and quote."""
+
+    units: list[float]
+    average: list[float]
+    base_value: list[float]
+    conversion: list[float]
+
+
+def whole(units: float, step: float) -> float:
+    """Units in whole steps, rounded towards zero (with 1e-9 of a step of slack)."""
+    count = math.floor(abs(units) / step + 1e-9) * step
+    return count if units > 0 else -count
 
 
 def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt: int) -> str:
@@ -182,7 +224,7 @@ class Plan(Sequence[Order]):
         return self._orders[index]
 
 
-def plan(book: Book, target: FloatArray, held: FloatArray) -> list[Leg]:
+def plan(book: Book, target: Sequence[float], held: Sequence[float]) -> list[Leg]:
     """What takes ``held`` units to ``target`` units, reductions first.
 
     A change of sign becomes two legs, one that closes and one that opens. A difference below the instrument's minimum
@@ -190,16 +232,15 @@ def plan(book: Book, target: FloatArray, held: FloatArray) -> list[Leg]:
     """
     reducing: list[Leg] = []
     opening: list[Leg] = []
-    for j, (want, have) in enumerate(zip(target.tolist(), held.tolist())):
+    for j, (holding, want, have) in enumerate(zip(book.holdings, target, held)):
         if want == have:
             continue
-        name = book.names[j]
         if want * have < 0:
-            reducing.append(Leg(j, name, -have, "close", True))
-            opening.append(Leg(j, name, want, "open", False))
-        elif want == 0 or abs(want - have) >= book.minimum[j]:
+            reducing.append(Leg(j, holding.name, -have, "close", True))
+            opening.append(Leg(j, holding.name, want, "open", False))
+        elif want == 0 or abs(want - have) >= holding.minimum:
             if abs(want) < abs(have):
-                reducing.append(Leg(j, name, want - have, "reduce", True))
+                reducing.append(Leg(j, holding.name, want - have, "reduce", True))
             else:
-                opening.append(Leg(j, name, want - have, "open", False))
+                opening.append(Leg(j, holding.name, want - have, "open", False))
     return reducing + opening

@@ -55,16 +55,24 @@ class MaxPosition:
     drift_limit: float = attrs.field(default=0.33, validator=_fraction)
     name: str = attrs.field(default="max-position", init=False)
 
+    def _limit(self, proposal: Proposal) -> float:
+        if proposal.stage != "held":
+            return self.limit * (1 + _SLACK)
+        return self.drift_limit * (1 + _SLACK) if proposal.is_day_end else np.inf
+
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        if proposal.largest > self._limit(proposal):
+            return False
+        net = self.currency_limit * (1 + _SLACK)
+        return proposal.stage == "held" or -net <= min(proposal.net, default=0) <= max(proposal.net, default=0) <= net
+
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE what is too large."""
-        sizes = proposal.sizes
-        largest = max(sizes, default=0.0)
-        limit = self.limit
-        if proposal.stage == "held":
-            limit = self.drift_limit if proposal.is_day_end else np.inf
+        sizes, largest, limit = proposal.sizes, proposal.largest, self._limit(proposal)
         caps = None
-        if largest > limit * (1 + _SLACK):
-            caps = np.array([self.limit if size > limit * (1 + _SLACK) else np.inf for size in sizes])
+        if largest > limit:
+            caps = np.array([self.limit if size > limit else np.inf for size in sizes])
         if proposal.stage != "held":
             net = proposal.net
             if max(max(net, default=0.0), -min(net, default=0.0)) > self.currency_limit * (1 + _SLACK):
@@ -105,13 +113,17 @@ class MaxExposure:
     hard_limit: float = attrs.field(default=2.5, validator=_fraction)
     name: str = attrs.field(default="max-exposure", init=False)
 
-    def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
-        """RESIZE opening parts pro rata."""
-        gross = sum(proposal.sizes)
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
         limit = self.limit
         if proposal.stage == "held":
             limit = self.drift_limit if proposal.is_day_end else self.hard_limit
-        if gross <= limit * (1 + _SLACK):
+        return proposal.gross <= limit * (1 + _SLACK)
+
+    def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
+        """RESIZE opening parts pro rata."""
+        gross = proposal.gross
+        if self.is_quiet(proposal, state):
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - gross)
         if proposal.stage == "held":
             caps = np.array(proposal.sizes) * (self.limit / gross)
@@ -153,17 +165,26 @@ class MaxCurrenciesPerSide:
         if self.limit < 1:
             raise ConfigError(f"limit is {self.limit}", hint="at least one currency a side")
 
+    def _most(self, proposal: Proposal) -> int:
+        """How many currencies the fuller side has."""
+        above, below = self.threshold, -self.threshold
+        long = short = 0
+        for exposure in proposal.net:
+            if exposure > above:
+                long += 1
+            elif exposure < below:
+                short += 1
+        return max(long, short)
+
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        return proposal.stage == "held" or self._most(proposal) <= self.limit
+
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE to zero the weakest of a side with too many."""
         if proposal.stage == "held":
             return Verdict(self.name, Action.ALLOW)
-        long = short = 0
-        for exposure in proposal.net:
-            if exposure > self.threshold:
-                long += 1
-            elif exposure < -self.threshold:
-                short += 1
-        most = max(long, short)
+        most = self._most(proposal)
         if most <= self.limit:
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - most)
         net = np.array(proposal.net)
@@ -199,15 +220,16 @@ class StopLoss:
     limit: float = attrs.field(default=0.05, validator=_fraction)
     name: str = attrs.field(default="stop-loss", init=False)
 
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        return proposal.worst < self.limit - _SLACK and not (state.stopped and proposal.stage == "orders")
+
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """CLOSE what has moved too far against its entry; hold closed what was stopped since the last rebalance."""
         caps = None
-        headroom = None
-        if proposal.adverse is not None:
-            worst = max((move for move in proposal.adverse if move == move), default=-np.inf)
-            headroom = self.limit - worst
-            if worst >= self.limit - _SLACK:
-                caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
+        headroom = self.limit - proposal.worst if proposal.worst > -np.inf else None
+        if proposal.worst >= self.limit - _SLACK:
+            caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
         if proposal.stage == "orders" and state.stopped:
             kept, _ = proposal.opening()
             blocked = np.array([(n, int(np.sign(w))) in state.stopped for n, w in zip(proposal.legs, proposal.weights)])
@@ -220,6 +242,8 @@ class StopLoss:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which a position is past its stop."""
+        if block.stop_fraction <= self.limit:
+            return None  # the venue's own stops act on the same quotes, and first
         return block.first_adverse(self.limit - _SLACK)
 
 
@@ -230,9 +254,13 @@ class DailyLoss:
     limit: float = attrs.field(default=0.03, validator=_fraction)
     name: str = attrs.field(default="daily-loss", init=False)
 
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        return 1 - proposal.nav / state.day_start < self.limit - _SLACK
+
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """HALT_OPENING until the next 17:00 New York after the breach was seen."""
-        nav = float(account.nav)
+        nav = proposal.nav
         lost = 1 - nav / state.day_start
         if lost < self.limit - _SLACK:
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - lost)
@@ -265,9 +293,13 @@ class Drawdown:
     limit: float = attrs.field(default=0.15, validator=_fraction)
     name: str = attrs.field(default="drawdown", init=False)
 
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        return 1 - proposal.nav / state.high_water < self.limit - _SLACK
+
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """FLATTEN_HALT, latched."""
-        nav = float(account.nav)
+        nav = proposal.nav
         down = 1 - nav / state.high_water
         if down < self.limit - _SLACK:
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - down)
@@ -301,6 +333,10 @@ class Staleness:
     def budget(self, interval: timedelta) -> float:
         """Open-market minutes a quote may be old."""
         return max(self.minutes, interval.total_seconds() / 60)
+
+    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
+        """Whether there is nothing to say."""
+        return proposal.is_stale is None or not proposal.is_stale.any()
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """Cap stale legs at what is held; HALT_OPENING where more than half of the held book is stale."""
@@ -355,37 +391,62 @@ def review(
     Returns the weights that may be held (order of the proposal's legs); the very array of the proposal where nothing was
     cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
     """
-    verdicts, action, weights = _ask(proposal, rules, view, account, state)
-    if weights is not proposal.weights:
-        again, second, weights = _ask(proposal.reweighted(weights), rules, view, account, state)
-        verdicts += [v for v in again if v.action is not Action.ALLOW]
-        action = max(action, second)
-    return Decision(account.at, weights, proposal.legs, verdicts, _state_after(action, state))
+    findings = _findings(proposal, rules, view, account, state)
+    if not findings and state.trading is TradingState.ACTIVE:
+        weights, action = proposal.weights, Action.ALLOW
+    else:
+        weights, action = _merged(proposal, findings, state)
+        if weights is not proposal.weights:
+            again = proposal.reweighted(weights)
+            more = _findings(again, rules, view, account, state)
+            if more:
+                weights, second = _merged(again, more, state)
+                action, findings = max(action, second), findings + more
+
+    def ask() -> list[Verdict]:
+        return [rule(proposal, view, account, state) for rule in rules]
+
+    return Decision(account.at, weights, proposal.legs, findings, _state_after(action, state), ask)
 
 
-def _ask(
+def _findings(
     proposal: Proposal, rules: Sequence[RiskRule], view: MarketView, account: Account, state: RiskState
-) -> tuple[list[Verdict], Action, FloatArray]:
-    verdicts = [rule(proposal, view, account, state) for rule in rules]
-    action = Action.ALLOW
-    cutting = []
-    for verdict in verdicts:
-        if verdict.action is not Action.ALLOW:
-            action = max(action, verdict.action)
-            if verdict.caps is not None:
-                cutting.append(verdict)
-    weights = proposal.weights
+) -> list[Verdict]:
+    """The verdicts that demand something. A rule that offers ``is_quiet`` is asked only where it is not."""
+    findings = []
+    for rule in rules:
+        is_quiet = getattr(rule, "is_quiet", None)
+        if is_quiet is None or not is_quiet(proposal, state):
+            verdict = rule(proposal, view, account, state)
+            if verdict.action is not Action.ALLOW:
+                findings.append(verdict)
+    return findings
+
+
+def _merged(proposal: Proposal, findings: Sequence[Verdict], state: RiskState) -> tuple[FloatArray, Action]:
+    """Weights after every cap and the most severe action; the proposal's own array where nothing was cut."""
+    action = max((v.action for v in findings), default=Action.ALLOW)
     if action >= Action.FLATTEN_HALT or state.trading is TradingState.HALTED:
-        return verdicts, action, np.zeros(len(weights))
-    for verdict in cutting:
-        caps = verdict.caps
-        assert caps is not None
-        if proposal.stage != "held" and verdict.action < Action.CLOSE:  # a reduction always passes
-            caps = np.where(proposal.opening()[1] <= 0, np.inf, caps)
-        weights = np.copysign(np.minimum(np.abs(weights), caps), weights)
-    if action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING:
-        weights = np.copysign(np.minimum(np.abs(weights), proposal.opening()[0]), weights)
-    return verdicts, action, weights
+        return np.zeros(len(proposal.weights)), action
+    is_held = proposal.stage == "held"
+    opens_nothing = action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING
+    closing = [v.caps.tolist() for v in findings if v.caps is not None and v.action >= Action.CLOSE]
+    caps = [v.caps.tolist() for v in findings if v.caps is not None and v.action < Action.CLOSE]
+    weights: list[float] = []
+    is_cut = False
+    for i, (weight, held, size) in enumerate(zip(proposal.weights.tolist(), proposal.held.tolist(), proposal.sizes)):
+        allowed = size
+        is_reduction = weight * held > 0 and size <= abs(held)
+        if is_held or not is_reduction:  # a reduction always passes
+            for cap in caps:
+                allowed = min(allowed, cap[i])
+            if opens_nothing and not is_reduction:
+                allowed = min(allowed, abs(held) if weight * held > 0 else 0.0)
+        for cap in closing:
+            allowed = min(allowed, cap[i])
+        is_cut = is_cut or allowed < size
+        weights.append(allowed if weight > 0 else -allowed)
+    return (np.array(weights) if is_cut else proposal.weights), action
 
 
 def _state_after(action: Action, state: RiskState) -> TradingState:

@@ -59,7 +59,7 @@ def carry_table(
             volatility = float(ewma_volatility(returns[usable, i])) * float(np.sqrt(PERIODS))
         carry = float(view.values("carry")[i])
         long, short = engine.tape.roll_long[tick, j], engine.tape.roll_short[tick, j]
-        both = (long, short) if engine.book.is_base[j] else (short, long)
+        both = (long, short) if engine.book.holdings[j].is_base else (short, long)
         pair = Pair.market(currency, account_currency)
         rows.append(
             {

@@ -9,10 +9,11 @@ exact for whole units. Orders fill at the next fresh quote after they were place
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -23,7 +24,7 @@ from fxcarry.conventions import day_count, roll_days, roll_days_table, session_e
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
-from fxcarry.ledger import Fill, TransactionLog
+from fxcarry.ledger import TransactionLog
 from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
 from fxcarry.model import (
     Account,
@@ -40,7 +41,7 @@ from fxcarry.model import (
     minor_digits,
     to_decimal,
 )
-from fxcarry.orders import Plan
+from fxcarry.orders import Lot, Plan
 from fxcarry.protocols import Capability
 
 LinearFinancing = PairRateFinancing | BenchmarkFinancing
@@ -83,6 +84,7 @@ class Tape:
 class Block:
     """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
 
+    ``stop_fraction`` is how far from its entry the farthest native stop stands (inf where a position has none).
     ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
     ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
     """
@@ -92,6 +94,7 @@ class Block:
     nav: FloatArray
     units: FloatArray
     average: FloatArray
+    stop_fraction: float
     day_start: float = np.nan
     high_water: float = np.nan
     nav_min: float = attrs.field(init=False)
@@ -152,6 +155,16 @@ def forward_filled(values: FloatArray) -> FloatArray:
     return np.nan_to_num(np.take_along_axis(values, rows, axis=0))
 
 
+class _Prices(NamedTuple):
+    """What fills at one tick need, by instrument."""
+
+    at: np.datetime64
+    bid: list[float]
+    ask: list[float]
+    mid: list[float]
+    conversion: list[float]
+
+
 class SimBroker:
     """A simulated margin account in one currency, netting by instrument.
 
@@ -200,16 +213,13 @@ class SimBroker:
 
     def _allocate(self) -> None:
         count = len(self.names)
-        self.units: FloatArray = np.zeros(count)
-        self.average: FloatArray = np.zeros(count)
-        self._stop_fraction: FloatArray = np.full(count, np.nan)
-        self._stop: FloatArray = np.full(count, np.nan)
-        self._has_stops = False
-        self._is_open = False
-        self._is_copied = False
+        self._units = [0.0] * count
+        self._average = [0.0] * count
+        self._stop_fraction = [math.nan] * count
+        self._stop = [math.nan] * count
         self._commission = self.costs.commission_bps * 1e-4
         self._column = {name: j for j, name in enumerate(self.names)}
-        self._stop_level: FloatArray = np.full(2 * count, -np.inf)
+        self._refresh()
         self._ones: FloatArray = np.ones(count)
         self._pending: list[tuple[Sequence[Order], int]] = []
         self._orders: list[Sequence[Order]] = []
@@ -418,7 +428,7 @@ class SimBroker:
                     self._fill_pending(tick)
             last = stop if not self._pending else min(stop, tick + 1)
             posted, exact, nav = self._path(tick, last, before)
-            block = Block(tape, tick, nav, self.units, self.average)
+            block = Block(tape, tick, nav, self.units, self.average, self._worst_stop)
             count = len(nav)
             if self._is_open:
                 level = self.margin_rate * self.closeout_level
@@ -432,7 +442,7 @@ class SimBroker:
                 if self._has_stops:
                     count = self._stop_at(block, count)
                 if count < len(nav):
-                    block = Block(tape, tick, nav[:count], self.units, self.average)
+                    block = Block(tape, tick, nav[:count], self.units, self.average, self._worst_stop)
             breach = None if screen is None else screen(block)
             if breach is not None:
                 count = breach + 1
@@ -466,12 +476,17 @@ class SimBroker:
     def adverse(self) -> list[float]:
         """Each position's move against its average entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
         tape, tick = self._loaded(), self._tick
-        moves = []
-        for units, average, bid, ask in zip(
-            self.units.tolist(), self.average.tolist(), tape.bid[tick].tolist(), tape.ask[tick].tolist()
-        ):
-            moves.append(1 - bid / average if units > 0 else ask / average - 1 if units < 0 else np.nan)
-        return moves
+        return [
+            1 - bid / average if units > 0 else ask / average - 1 if units < 0 else math.nan
+            for units, average, bid, ask in zip(
+                self._units, self._average, tape.bid[tick].tolist(), tape.ask[tick].tolist()
+            )
+        ]
+
+    def lot(self) -> Lot:
+        """What is held and what it is worth at the last tick processed."""
+        tape, tick = self._loaded(), self._tick
+        return Lot(self._units, self._average, tape.base_value[tick].tolist(), tape.conversion[tick].tolist())
 
     def _stop_at(self, block: Block, count: int) -> int:
         """How many ticks of the block pass before a fresh quote is through a stop."""
@@ -496,7 +511,7 @@ class SimBroker:
         for j in np.flatnonzero(hit).tolist():
             name = self.names[j]
             self._close(tick, j, "stop")
-            self.events.append((name, "stop", -1 if self.log.fills[-1].units > 0 else 1))
+            self.events.append((name, "stop", -1 if self.log.last_fill.units > 0 else 1))
             self._drop(lambda order, name=name: order.instrument == name, "position stopped out")
         self._refresh()
 
@@ -504,11 +519,11 @@ class SimBroker:
         self._drop(lambda order: True, "margin close-out")
         for j in np.flatnonzero(self.units).tolist():
             self._close(tick, j, "margin close-out")
-            self.events.append((self.names[j], "margin close-out", -1 if self.log.fills[-1].units > 0 else 1))
+            self.events.append((self.names[j], "margin close-out", -1 if self.log.last_fill.units > 0 else 1))
         self._refresh()
 
     def _close(self, tick: int, j: int, reason: str) -> None:
-        units = -self.units.item(j)
+        units = -self._units[j]
         order = Order(
             client_id=f"{reason.replace(' ', '-')}-{self.names[j]}-{self.log.next_id}",
             instrument=self.names[j],
@@ -517,7 +532,7 @@ class SimBroker:
             reason=reason,
         )
         self._orders.append((order,))
-        self._fill(tick, j, units, True, None, (order,), 0)
+        self._fill(self._prices(tick), j, units, True, None, (order,), 0)
 
     def _drop(self, which: Callable[[Order], bool], reason: str) -> None:
         """Cancel the waiting orders that ``which`` picks."""
@@ -532,20 +547,20 @@ class SimBroker:
     def _fill_pending(self, tick: int) -> None:
         waiting: list[tuple[Sequence[Order], int]] = []
         fresh = self._loaded().is_fresh[tick].tolist()
+        prices = self._prices(tick)
         for orders, index in self._pending:
             if isinstance(orders, Plan):
-                leg = orders.legs[index]
-                ready = fresh[leg.column]
-                if ready:
-                    stop = None if leg.is_reducing else orders.stop_fraction
-                    self._fill(tick, leg.column, leg.units, leg.is_reducing, stop, orders, index)
+                j, _, units, _, is_reducing = orders.legs[index]
+                stop = None if is_reducing else orders.stop_fraction
+                ready = fresh[j]
             else:
                 order = orders[index]
-                j = self._column[order.instrument]
+                j, units, is_reducing = self._column[order.instrument], float(order.units), order.is_reducing
+                stop = order.stop_fraction
                 ready = fresh[j] and self._is_marketable(tick, j, order)
-                if ready:
-                    self._fill(tick, j, float(order.units), order.is_reducing, order.stop_fraction, orders, index)
-            if not ready:
+            if ready:
+                self._fill(prices, j, units, is_reducing, stop, orders, index)
+            else:
                 waiting.append((orders, index))
         self._pending = waiting
         self._refresh()
@@ -556,9 +571,19 @@ class SimBroker:
         tape, limit = self._loaded(), float(order.limit_price)
         return bool(tape.ask[tick, j] <= limit) if order.units > 0 else bool(tape.bid[tick, j] >= limit)
 
+    def _prices(self, tick: int) -> _Prices:
+        tape = self._loaded()
+        return _Prices(
+            tape.at[tick],
+            tape.bid[tick].tolist(),
+            tape.ask[tick].tolist(),
+            tape.mid[tick].tolist(),
+            tape.conversion[tick].tolist(),
+        )
+
     def _fill(
         self,
-        tick: int,
+        prices: _Prices,
         j: int,
         traded: float,
         is_reducing: bool,
@@ -566,23 +591,21 @@ class SimBroker:
         orders: Sequence[Order],
         index: int,
     ) -> None:
-        """Fill ``orders[index]`` at the closing side of this tick. ``_refresh`` follows the last fill of a tick."""
-        if not self._is_copied:  # segments already booked keep the arrays they refer to
-            self.units, self.average, self._is_copied = self.units.copy(), self.average.copy(), True
-        tape, held, average = self._loaded(), self.units.item(j), self.average.item(j)
+        """Fill ``orders[index]`` at the closing side. ``_refresh`` follows the last fill of a tick."""
+        held, average = self._units[j], self._average[j]
         if is_reducing:  # never more than what is held, never the other way
             if traded * held >= 0:
                 self._resolve(orders[index], OrderStatus.CANCELLED, reason="nothing to reduce")
                 return
             if abs(traded) > abs(held):
                 traded = -held
-        price = tape.ask.item(tick, j) if traded > 0 else tape.bid.item(tick, j)
-        conversion = tape.conversion.item(tick, j)
+        price = prices.ask[j] if traded > 0 else prices.bid[j]
+        conversion = prices.conversion[j]
         now = held + traded
         realized = 0.0
         if traded * held < 0:
-            closed = min(abs(traded), abs(held))
-            realized = (price - average) * (closed if held > 0 else -closed)
+            realized = (price - average) * min(abs(traded), abs(held))
+            realized = realized if held > 0 else -realized
             average = 0.0 if now == 0 else price if abs(traded) > abs(held) else average
         else:
             average = (average * held + price * traded) / now
@@ -590,41 +613,37 @@ class SimBroker:
         posted = round(realized * conversion * self._scale)
         charged = round(commission * self._scale)
         self._cash += posted + charged
-        self.units[j] = now
-        self.average[j] = average
+        self._units[j], self._average[j] = now, average
         if now == 0:
-            self._stop_fraction[j] = self._stop[j] = np.nan
+            self._stop_fraction[j] = self._stop[j] = math.nan
         else:
             if stop_fraction is not None:
                 self._stop_fraction[j] = stop_fraction
-            fraction = self._stop_fraction.item(j)
+            fraction = self._stop_fraction[j]
             if fraction == fraction:
                 self._stop[j] = average * (1 - fraction if now > 0 else 1 + fraction)
-        mid = tape.mid.item(tick, j)
-        self.log.fills.append(
-            Fill(
-                self.log.ticks,
-                j,
-                traded,
-                price,
-                mid,
-                conversion,
-                realized,
-                posted,
-                commission,
-                charged,
-                tape.at[tick],
-                orders,
-                index,
+        self.log.book_fill(
+            (
+                self.log.ticks, j, traded, price, prices.mid[j], conversion, realized, posted, commission, charged,
+                prices.at, orders, index,
             )
-        )
+        )  # fmt: skip
 
     def _refresh(self) -> None:
-        """Bring what is derived from positions and stops up to date after fills."""
-        self._is_copied = False
-        self._is_open = bool(self.units.any())
-        self._stop_level = closing_level(self._stop, self.units)
-        self._has_stops = bool((self._stop_level > -np.inf).any())
+        """Bring the arrays and what else follows from positions and stops up to date after fills."""
+        self.units = np.array(self._units)
+        self.average = np.array(self._average)
+        long, short = [], []
+        worst = 0.0
+        for units, stop, fraction in zip(self._units, self._stop, self._stop_fraction):
+            long.append(stop * (1 + 1e-12) if units > 0 and stop == stop else -math.inf)
+            short.append(stop * (1e-12 - 1) if units < 0 and stop == stop else -math.inf)
+            if units:
+                worst = max(worst, fraction if fraction == fraction else math.inf)
+        self._stop_level = np.array(long + short)
+        self._has_stops = max(self._stop_level.tolist(), default=-math.inf) > -math.inf
+        self._worst_stop = worst
+        self._is_open = any(self._units)
 
     def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
         result = OrderResult(client_id=order.client_id, instrument=order.instrument, status=status, reason=reason)
@@ -641,7 +660,8 @@ class SimBroker:
 
     def _settle(self) -> dict[str, Order]:
         """Every accepted order by id, after noting the fills booked since this was last asked."""
-        for fill in self.log.fills[self._settled :]:
+        for fill in self.log.fills_since(self._settled):
+            self._settled += 1
             order = fill.order
             self._final[order.client_id] = OrderResult(
                 client_id=order.client_id,
@@ -651,7 +671,6 @@ class SimBroker:
                 price=to_decimal(fill.price),
                 reason=order.reason,
             )
-        self._settled = len(self.log.fills)
         for orders in self._orders[self._known_batches :]:
             self._known.update((order.client_id, order) for order in orders)
         self._known_batches = len(self._orders)
@@ -670,31 +689,15 @@ class SimBroker:
     def close(self) -> None:
         """Nothing to release."""
 
+    @property
+    def nav(self) -> float:
+        """NAV at the last tick processed."""
+        return self._nav
+
     def account(self) -> Account:
         """The account as of the last tick processed."""
-        tick = max(self._tick, 0)
-        weights: dict[str, float] = {}
-        used = Decimal(0)
-        if self._tape is None:
-            at = datetime.min.replace(tzinfo=UTC)
-        else:
-            at = self._tape.instant(tick)
-            if self._is_open:
-                nav = self._nav
-                gross = 0.0
-                for (base, quote), units, average, base_value, conversion in zip(
-                    self._pairs,
-                    self.units.tolist(),
-                    self.average.tolist(),
-                    self._tape.base_value[tick].tolist(),
-                    self._tape.conversion[tick].tolist(),
-                ):
-                    if units:
-                        gross += abs(units) * base_value
-                        weights[base] = weights.get(base, 0.0) + units * base_value / nav
-                        weights[quote] = weights.get(quote, 0.0) - units * average * conversion / nav
-                weights.pop(self.account_currency, None)
-                used = Decimal(gross * self.margin_rate)
+        at = datetime.min.replace(tzinfo=UTC) if self._tape is None else self._tape.instant(max(self._tick, 0))
+        weights, used = self._exposure() if self._is_open else ({}, 0.0)
         return Account(
             id=self.account_id,
             at=at,
@@ -704,8 +707,21 @@ class SimBroker:
             positions=Positions(self.names, self.units, self.average),
             current_weights=weights,
             working_orders=[orders[index] for orders, index in self._pending],
-            margin_used=used,
+            margin_used=Decimal(used),
         )
+
+    def _exposure(self) -> tuple[dict[str, float], float]:
+        """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
+        held, nav = self.lot(), self._nav
+        weights: dict[str, float] = {}
+        gross = 0.0
+        for (base, quote), units, average, base_value, conversion in zip(self._pairs, *held):
+            if units:
+                gross += abs(units) * base_value
+                weights[base] = weights.get(base, 0.0) + units * base_value / nav
+                weights[quote] = weights.get(quote, 0.0) - units * average * conversion / nav
+        weights.pop(self.account_currency, None)
+        return weights, gross * self.margin_rate
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
@@ -747,8 +763,8 @@ class SimBroker:
         if instrument not in self._column:
             raise OrderRejected(f"unknown instrument {instrument}", hint=f"one of {', '.join(self.names)}")
         j = self._column[instrument]
-        self._stop[j] = np.nan if price is None else float(price)
-        self._stop_fraction[j] = np.nan
+        self._stop[j] = math.nan if price is None else float(price)
+        self._stop_fraction[j] = math.nan
         self._refresh()
         status = OrderStatus.CANCELLED if price is None else OrderStatus.WORKING
         return OrderResult(client_id=f"stop-{instrument}", instrument=instrument, status=status, price=price)

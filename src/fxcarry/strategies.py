@@ -34,7 +34,7 @@ class Baseline:
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
-        return allocation.high_minus_low_array(tradable_carry(view), self.k, tie_order(view.currencies))
+        return allocation.high_minus_low_array(view.tradable_carry, self.k, tie_order(view.currencies))
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class Sign:
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
-        return allocation.sign_weights_array(tradable_carry(view))
+        return allocation.sign_weights_array(view.tradable_carry)
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Rank:
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
-        return allocation.rank_weights_array(tradable_carry(view))
+        return allocation.rank_weights_array(view.tradable_carry)
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +78,7 @@ class Optimized:
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
-        carry = tradable_carry(view)
+        carry = view.tradable_carry
         spot = view.spot_rows(self.lookback + 1)
         weights = np.zeros(len(carry))
         usable = np.isfinite(spot).all(0) & np.isfinite(carry)
@@ -108,12 +108,6 @@ class Optimized:
         near = (np.abs(scaled - held) < self.band * np.abs(scaled)) & (np.abs(held) <= self.position_cap)
         weights[usable] = np.where(near, held, scaled)
         return weights
-
-
-def tradable_carry(view: MarketView) -> FloatArray:
-    """Carry of the currencies that have both a price and a rate, NaN for the others."""
-    carry = view.values("carry")
-    return np.where(np.isfinite(view.values("spot")), carry, np.nan)
 
 
 @lru_cache(maxsize=64)

@@ -39,7 +39,7 @@ def line_chart(
     high = max(0.0, *(float(v.max()) for _, v in lines.values()))
     plot = _Plot(min(d[0] for d, _ in lines.values()), max(d[-1] for d, _ in lines.values()), low, high, height)
     parts = plot.grid()
-    for name, (days, values) in reversed(lines.items()):
+    for name, (days, values) in reversed(list(lines.items())):
         keep = _thin(values)
         points = plot.path(days[keep], values[keep])
         if is_filled and name == next(iter(lines)):
@@ -130,7 +130,7 @@ class _Plot:
         self._first = first
         self._last = last
         self._span = max(float((last - first).astype(int)), 1.0)
-        self._ticks = _ticks(low, high)
+        self._ticks = _ticks(low, high if high > low else low + 0.01)
         self._low, self._high = min(low, self._ticks[0]), max(high, self._ticks[-1])
         self._height = height
 
@@ -150,7 +150,8 @@ class _Plot:
 
     def grid(self, *, has_dates: bool = True) -> list[str]:
         """Horizontal lines with percent, and the dates below."""
-        digits = 0 if all(abs(100 * t - round(100 * t)) < 1e-9 for t in self._ticks) else 1
+        exact = (d for d in range(6) if all(abs(100 * t - round(100 * t, d)) < 1e-9 for t in self._ticks))
+        digits = next(exact, 6)
         parts = []
         for tick in self._ticks:
             y = self.y(tick)
@@ -166,20 +167,19 @@ class _Plot:
         for day, text in _dates(self._first, self._last):
             x = self.x(day)
             parts.append(f'<path class="rule" d="M{x:.1f} {top}V{self._height - _BOTTOM + 5}"/>')
-            if x < _WIDTH - _RIGHT - 24:
-                parts.append(
-                    f'<text class="tick" x="{x:.1f}" y="{self._height - 8}" text-anchor="middle">{text}</text>'
-                )
+            anchor = "middle" if x < _WIDTH - _RIGHT - 30 else "end"
+            parts.append(f'<text class="tick" x="{x:.1f}" y="{self._height - 8}" text-anchor="{anchor}">{text}</text>')
         return parts
 
 
 def _svg(parts: Iterable[str], height: int, label: str) -> str:
-    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    shape = f'viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}"'
+    return f'<svg class="chart" {shape}>{"".join(parts)}</svg>'
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round values that cover ``low`` to ``high``, about five of them."""
-    span = max(high - low, 1e-6)
+    span = high - low
     power = 10.0 ** np.floor(np.log10(span / 5))
     step = float(power * min((m for m in (1, 2, 2.5, 5, 10)), key=lambda m: abs(np.log(span / 5 / (power * m)))))
     first, last = int(np.floor(low / step + 1e-9)), int(np.ceil(high / step - 1e-9))

@@ -29,7 +29,7 @@ DISCLAIMER = (
 
 
 def summary(result: BacktestResult, others: Mapping[str, BacktestResult]) -> dict[str, Any]:
-    """``result.stats`` with the same figures of each other run (see :func:`fxcarry.backtest.variants`) under ``variants``.
+    """``result.stats``, and the same figures of each other run (:func:`fxcarry.backtest.variants`) under ``variants``.
 
     Annual figures are decimals per year, not percent; a figure that does not exist is None.
     """
@@ -163,8 +163,8 @@ def costs(one: Mapping[str, Any]) -> str:
     spreads = [f"{c} {model['spread_bps'][c]:g}" for c in one["universe"] if model["spread_bps"].get(c)]
     times = "" if model["spread_multiplier"] == 1 else f", times {model['spread_multiplier']:g}"
     return (
-        f"full spread against USD in basis points {', '.join(spreads) or 'none'}{times} (a fill pays half; a cross pays "
-        f"both legs); slippage {model['slippage_bps']:g} bp, commission {model['commission_bps']:g} bp of notional"
+        f"full spread against USD in basis points {', '.join(spreads) or 'none'}{times} (a fill pays half; a cross "
+        f"pays both legs); slippage {model['slippage_bps']:g} bp, commission {model['commission_bps']:g} bp of notional"
     )
 
 
@@ -172,7 +172,7 @@ def interest(one: Mapping[str, Any]) -> str:
     """What financing books."""
     if one["markup"] is not None:
         return (
-            f"booked each night on what is held, at policy rates; the broker keeps a mark-up of "
+            f"booked each night on what is held, at the rates of the data; the broker keeps a mark-up of "
             f"{percent(one['markup'], signed=False)} a year on each side"
         )
     return "not booked" if one["carry"] == 0 else "booked by a financing model of its own"
@@ -191,8 +191,9 @@ def rules(one: Mapping[str, Any]) -> str:
 def definitions() -> list[str]:
     """How the figures are made."""
     return [
-        f"Annual figures: return is the mean daily change of NAV (17:00 New York) × {PERIODS} weekdays a year, volatility "
-        f"(vol) its standard deviation × √{PERIODS}. Max DD is the deepest fall of NAV below its highest value so far.",
+        f"Annual figures: return is the mean daily change of NAV (17:00 New York) × {PERIODS} weekdays a year, "
+        f"volatility (vol) its standard deviation × √{PERIODS}. Max DD is the deepest fall of NAV below its highest "
+        "value so far.",
         "Sharpe ± SE: return / volatility with one standard error (Mertens 2002: allows for skew and fat tails).",
         "Win rate: share of closed round trips that made money, financing and cost included. "
         "Turnover: ½ Σ|Δw| a year, in multiples of NAV.",
