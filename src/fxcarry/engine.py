@@ -27,17 +27,19 @@ from fxcarry.model import (
     Action,
     Decision,
     FloatArray,
+    Order,
     Proposal,
     RiskState,
     Stage,
     TradingState,
 )
-from fxcarry.orders import Book, Plan, market_pairs, plan
+from fxcarry.orders import Book, Leg, Plan, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.simulation import Block, SimBroker, Tape
 
 Progress = Callable[[int, int], None]
+_STAGES: tuple[Stage, ...] = ("target", "held", "orders")
 
 
 def no_progress(done: int, total: int) -> None:
@@ -84,6 +86,9 @@ class Engine:
         self._attempt = 0
         stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
         self._stop_fraction = min(stops) if stops else None
+        self._rules: dict[Stage, list[RiskRule]] = {
+            stage: [rule for rule in self.rules if stage in getattr(rule, "stages", _STAGES)] for stage in _STAGES
+        }
         self._seen: tuple[float, bool] | None = None
 
     # -- running over stored history -------------------------------------------------------------------------------
@@ -107,7 +112,6 @@ class Engine:
         self.columns = self._columns(history, clock, self.tape)
         self._stale = self._stale_ticks(history, clock)
         self.journal.log = self.broker.log
-        self._identity = np.eye(len(self.universe))
         self._is_daily = bool(self.clock.is_day_end.all())
 
     def run(
@@ -269,76 +273,63 @@ class Engine:
             self._lapse(account, is_due)
         if self.state.trading is TradingState.HALTED:
             self._intention = None
-            if not account.current_weights:
+            if not broker.units.any():
                 return
         elif is_due:
             self._intention = self._ask(view, account)
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
-        notional = np.array([units * base / nav for units, base in zip(held.units, held.base_value)])
-        signal = self.columns.carry[tick]
-        stale = None if self._stale is None else self._stale[tick]
-        adverse = broker.adverse() if self.rules else ()
-        is_day_end = self._is_daily or bool(self.tape.is_day_end[tick])
+        wanted, reason = held.units, "risk"
+        if self._intention is not None:
+            wanted, reason = book.target_units(self._intention, nav, held, book.exposures(held)), "rebalance"
 
-        def propose(stage: Stage, weights: FloatArray) -> Proposal:
+        def propose(stage: Stage, units: Sequence[float], orders: Sequence[Order] = ()) -> Proposal:
             return Proposal(
                 stage=stage,
                 nav=nav,
                 legs=book.names,
-                weights=weights,
-                held=notional,
+                weights=np.array([u * base / nav for u, base in zip(units, held.base_value)]),
+                held=np.array([u * base / nav for u, base in zip(held.units, held.base_value)]),
                 exposure=book.exposure,
-                signal=signal,
-                adverse=adverse,
-                is_stale=stale,
-                is_day_end=is_day_end,
+                signal=self.columns.carry[tick],
+                adverse=broker.adverse() if self.rules else (),
+                is_stale=None if self._stale is None else self._stale[tick],
+                is_day_end=self._is_daily or bool(self.tape.is_day_end[tick]),
                 is_due=is_due,
+                orders=orders,
             )
 
-        if self._intention is not None:
-            exposures = book.exposures(held)
-            proposal = Proposal(
-                stage="target",
-                nav=nav,
-                legs=self.universe,
-                weights=self._intention,
-                held=book.by_currency(exposures) / nav,
-                exposure=self._identity,
-                signal=signal,
-                is_stale=None if stale is None else book.by_currency(stale).astype(bool),
-                is_day_end=is_day_end,
-                is_due=is_due,
-            )
-            decision = review(proposal, self.rules, view, account, self.state)
-            target = book.target_units(decision.weights, nav, held, exposures)
-        else:
-            proposal = propose("held", notional)
-            decision = review(proposal, self.rules, view, account, self.state)
-            target = book.shrunk(held.units, notional, decision.weights)
+        proposal = propose("held" if self._intention is None else "target", wanted)
+        decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         if decision.findings:
             self._apply(decision, account)
-        if target != held.units:
-            after = np.array([units * base / nav for units, base in zip(target, held.base_value)])
-            final = review(propose("orders", after), self.rules, view, account, self.state)
-            if final.weights is not after:
-                target = book.shrunk(target, after, final.weights)
+            reason = reason if self._intention is not None else _why(decision)
+        target = book.allowed_units(wanted, proposal.weights, decision.weights)
+        legs = plan(book, target, held.units)
+        if legs:
+            orders = self._plan(legs, account, reason)
+            if self._rules["orders"]:
+                after = propose("orders", target, orders)
+                final = review(after, self._rules["orders"], view, account, self.state)
                 self.journal.decide("orders", final)
-            legs = plan(book, target, held.units)
-            if legs:
-                orders = Plan(
-                    legs,
-                    account_id=account.id,
-                    at=account.at,
-                    reason="rebalance" if self._intention is not None else _why(decision),
-                    stop_fraction=self._stop_fraction,
-                    attempt=self._attempt,
-                )
-                self.journal.intend(orders)
-                broker.place_plan(orders)
+                if final.weights is not after.weights:
+                    target = book.allowed_units(target, after.weights, final.weights)
+                    orders = self._plan(plan(book, target, held.units), account, reason)
+            self.journal.intend(orders)
+            broker.place_plan(orders)
         if self._intention is not None:
             self._keep_intention(decision)
+
+    def _plan(self, legs: Sequence[Leg], account: Account, reason: str) -> Plan:
+        return Plan(
+            legs,
+            account_id=account.id,
+            at=account.at,
+            reason=reason,
+            stop_fraction=self._stop_fraction,
+            attempt=self._attempt,
+        )
 
     def _keep_intention(self, decision: Decision) -> None:
         """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
@@ -377,7 +368,7 @@ class Engine:
 
     def _transition(self, state: RiskState) -> None:
         self.state = state
-        self.journal.transition(self.broker.account().at, state)
+        self.journal.transition(self.broker.at, state)
 
 
 def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArray:

@@ -52,7 +52,7 @@ class Fill(NamedTuple):
 
 
 class _Stretch:
-    """What was booked over one tape: financing posted (minor units) and exact, NAV, and positions by segment."""
+    """What was booked over one tape: financing posted and exact (minor units), NAV, and positions by segment."""
 
     def __init__(self, tape: Tape) -> None:
         shape = tape.mid.shape
@@ -226,8 +226,8 @@ class TransactionLog:
 
 @attrs.frozen(eq=False)
 class Columns:
-    """A log by tick: the market, positions after it and their average entry, financing (posted in minor units,
-    exact), NAV.
+    """A log by tick: the market, positions after it and their average entry, financing posted and exact in
+    minor units, NAV.
     """
 
     at: TimeArray
@@ -316,10 +316,10 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
     np.cumsum(open_pnl, axis=0, out=open_pnl)
     translation[1:] += open_pnl[:-1] * (conversion[1:] - conversion_before[1:])
     if days == len(by_tick.at):
-        carry, booked = by_tick.exact, by_tick.posted
+        carry, booked = by_tick.exact / scale, by_tick.posted
     else:
         edges = np.concatenate([[0], marks[:-1] + 1])
-        carry = np.add.reduceat(by_tick.exact, edges, axis=0)
+        carry = np.add.reduceat(by_tick.exact, edges, axis=0) / scale
         booked = np.add.reduceat(by_tick.posted, edges, axis=0)
     ones = np.ones(count)
     rounding += (booked / scale - carry) @ ones

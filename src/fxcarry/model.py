@@ -5,6 +5,7 @@ Moments are aware UTC datetimes, dates end in ``_date``, weights are fractions o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -378,13 +379,13 @@ Stage = Literal["target", "held", "orders"]
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)
 class Proposal:
-    """What a risk rule is asked about. Vectors are in the order of ``legs``, signed fractions of NAV.
+    """What a risk rule is asked about. Vectors are in the order of ``legs`` (instruments), signed fractions of NAV.
 
-    At stage "target" the legs are currencies, ``weights`` what a strategy wants; at "held" and "orders" they are
-    instruments, ``weights`` what is held, or would be after the orders. ``held`` is what is held now. ``exposure``
-    (currencies × legs) turns leg weights into net exposure by currency, the account currency left out. ``signal`` is
-    each currency's carry. ``adverse`` is each open position's move against its average entry on the closing side
-    (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs whose quote is too old.
+    ``weights`` is the notional of each position: at stage "target" as a strategy's wish would have it, before rounding
+    to whole units; at "held" as it is; at "orders" as it would be after ``orders``. ``held`` is what is held now.
+    ``exposure`` (currencies × legs) turns leg weights into net exposure by currency, the account currency left out.
+    ``signal`` is each currency's carry. ``adverse`` is each open position's move against its average entry on the
+    closing side (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs whose quote is too old.
 
     ``sizes`` (|weights|), their maximum ``largest`` and sum ``gross``, ``net`` (net exposure by currency) and
     ``worst`` (the largest adverse move) follow from these.
@@ -401,6 +402,7 @@ class Proposal:
     is_stale: NDArray[np.bool_] | None = None
     is_day_end: bool = False
     is_due: bool = False
+    orders: Sequence[Order] = ()
     sizes: list[float] = attrs.field(init=False)
     largest: float = attrs.field(init=False)
     gross: float = attrs.field(init=False)
@@ -413,8 +415,8 @@ class Proposal:
         facts["sizes"] = sizes = [abs(w) for w in values]
         facts["largest"] = max(sizes, default=0.0)
         facts["gross"] = sum(sizes)
-        facts["net"] = values if self.stage == "target" else (self.exposure @ self.weights).tolist()
-        facts["worst"] = max([move for move in self.adverse if move == move], default=-np.inf)
+        facts["net"] = (self.exposure @ self.weights).tolist()
+        facts["worst"] = max([move for move in self.adverse if move == move], default=-math.inf)
 
     def opening(self) -> tuple[FloatArray, FloatArray]:
         """|weights| split into what stays of the held position and what is opened anew, leg by leg.
@@ -439,6 +441,7 @@ class Proposal:
             is_stale=self.is_stale,
             is_day_end=self.is_day_end,
             is_due=self.is_due,
+            orders=self.orders,
         )
 
 

@@ -106,15 +106,8 @@ class Book:
             )
         ]
 
-    def by_currency(self, values: Sequence[float]) -> FloatArray:
-        """Values by instrument as values by currency of the universe, 0 for the account currency."""
-        spread = [0.0] * len(self.currencies)
-        for holding, value in zip(self.holdings, values):
-            spread[holding.currency] = value
-        return np.array(spread)
-
     def target_units(self, weights: FloatArray, nav: float, held: Lot, exposures: Sequence[float]) -> list[float]:
-        """Signed units of each instrument for currency weights, whole steps, rounded towards zero.
+        """Signed units of each instrument for currency weights, not yet rounded.
 
         The target is the net exposure of the currency, open P&L included (``exposures`` is what it is now): what is
         added trades at market, what is reduced gives back its share of the cost. A currency whose weight is not zero
@@ -132,19 +125,20 @@ class Book:
                     f"no price for {holding.name}", hint="a currency without a price cannot have a weight"
                 )
             if wanted * now <= 0:
-                target = holding.side * wanted / base
+                targets.append(holding.side * wanted / base)
             elif abs(wanted) <= abs(now):
-                target = units * (wanted / now)
+                targets.append(units * (wanted / now))
             else:
-                target = units + holding.side * (wanted - now) / base
-            targets.append(whole(target, holding.step))
+                targets.append(units + holding.side * (wanted - now) / base)
         return targets
 
-    def shrunk(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
-        """Units cut to the allowed weights, whole steps; what was not cut stays as it is."""
+    def allowed_units(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
+        """Units cut to the allowed weights, in whole steps rounded towards zero."""
+        if allowed is weights:
+            return [whole(u, h.step) for h, u in zip(self.holdings, units)]
         return [
-            whole(u * (cut / weight), holding.step) if abs(cut) < abs(weight) else u
-            for holding, u, weight, cut in zip(self.holdings, units, weights.tolist(), allowed.tolist())
+            whole(u * (cut / weight) if abs(cut) < abs(weight) else u, h.step)
+            for h, u, weight, cut in zip(self.holdings, units, weights.tolist(), allowed.tolist())
         ]
 
 

@@ -151,8 +151,10 @@ class Broker(Protocol):
 class RiskRule(Protocol):
     """A pure rule: it may shrink, close or halt, never enlarge.
 
-    A rule may also offer ``first_breach(block) -> int | None``, the first tick of a block at which it might bite; a
-    simulated run then need not step every tick. A rule without it is asked at every tick.
+    Three members are optional and make a run faster, never different. ``stages``: the stages at which its answer can
+    differ (default: all). ``is_quiet(proposal, state) -> bool``: True only if it would allow the proposal.
+    ``first_breach(block) -> int | None``: the first tick of a block at which it might bite; a rule without it is asked
+    at every tick.
     """
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -26,6 +26,7 @@ from fxcarry.model import (
     FloatArray,
     Proposal,
     RiskState,
+    Stage,
     TradingState,
     Verdict,
 )
@@ -54,6 +55,7 @@ class MaxPosition:
     currency_limit: float = attrs.field(default=0.60, validator=_fraction)
     drift_limit: float = attrs.field(default=0.33, validator=_fraction)
     name: str = attrs.field(default="max-position", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def _limit(self, proposal: Proposal) -> float:
         if proposal.stage != "held":
@@ -112,6 +114,7 @@ class MaxExposure:
     drift_limit: float = attrs.field(default=2.2, validator=_fraction)
     hard_limit: float = attrs.field(default=2.5, validator=_fraction)
     name: str = attrs.field(default="max-exposure", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
@@ -153,13 +156,14 @@ class MaxExposure:
 class MaxCurrenciesPerSide:
     """At most ``limit`` currencies net long and ``limit`` net short, counting exposures above ``threshold`` of NAV.
 
-    The currencies with the weakest carry for their side are dropped from a target; an order that would add one more
-    is refused.
+    At a rebalance the currencies with the weakest carry for their side are dropped; at any other time one more is not
+    opened.
     """
 
     limit: int = 3
     threshold: float = attrs.field(default=0.01, validator=_fraction)
     name: str = attrs.field(default="max-currencies-per-side", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def __attrs_post_init__(self) -> None:
         if self.limit < 1:
@@ -193,8 +197,8 @@ class MaxCurrenciesPerSide:
             members = np.flatnonzero(sign * net > self.threshold)
             strength = np.nan_to_num(proposal.signal[members] * sign, nan=-np.inf)
             drop[members[np.argsort(-strength, kind="stable")[self.limit :]]] = True
-        carries = drop if proposal.stage == "target" else (proposal.exposure[drop] != 0).any(0)
-        caps = np.where(carries, 0.0 if proposal.stage == "target" else proposal.opening()[0], np.inf)
+        carries = (proposal.exposure[drop] != 0).any(0)
+        caps = np.where(carries, 0.0 if proposal.is_due else proposal.opening()[0], np.inf)
         return Verdict(
             self.name,
             Action.RESIZE,
@@ -219,10 +223,11 @@ class StopLoss:
 
     limit: float = attrs.field(default=0.05, validator=_fraction)
     name: str = attrs.field(default="stop-loss", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
-        return proposal.worst < self.limit - _SLACK and not (state.stopped and proposal.stage == "orders")
+        return proposal.worst < self.limit - _SLACK and (not state.stopped or proposal.stage == "held")
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """CLOSE what has moved too far against its entry; hold closed what was stopped since the last rebalance."""
@@ -230,7 +235,7 @@ class StopLoss:
         headroom = self.limit - proposal.worst if proposal.worst > -np.inf else None
         if proposal.worst >= self.limit - _SLACK:
             caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
-        if proposal.stage == "orders" and state.stopped:
+        if proposal.stage != "held" and state.stopped:
             kept, _ = proposal.opening()
             blocked = np.array([(n, int(np.sign(w))) in state.stopped for n, w in zip(proposal.legs, proposal.weights)])
             if blocked.any():
@@ -253,6 +258,7 @@ class DailyLoss:
 
     limit: float = attrs.field(default=0.03, validator=_fraction)
     name: str = attrs.field(default="daily-loss", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
@@ -292,6 +298,7 @@ class Drawdown:
 
     limit: float = attrs.field(default=0.15, validator=_fraction)
     name: str = attrs.field(default="drawdown", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
@@ -329,6 +336,7 @@ class Staleness:
 
     minutes: float = attrs.field(default=60.0, validator=_fraction)
     name: str = attrs.field(default="staleness", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def budget(self, interval: timedelta) -> float:
         """Open-market minutes a quote may be old."""
@@ -415,11 +423,11 @@ def _findings(
     """The verdicts that demand something. A rule that offers ``is_quiet`` is asked only where it is not."""
     findings = []
     for rule in rules:
-        is_quiet = getattr(rule, "is_quiet", None)
-        if is_quiet is None or not is_quiet(proposal, state):
-            verdict = rule(proposal, view, account, state)
-            if verdict.action is not Action.ALLOW:
-                findings.append(verdict)
+        if hasattr(rule, "is_quiet") and rule.is_quiet(proposal, state):
+            continue
+        verdict = rule(proposal, view, account, state)
+        if verdict.action is not Action.ALLOW:
+            findings.append(verdict)
     return findings
 
 

@@ -55,7 +55,7 @@ class Tape:
     unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
     side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes
     observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
-    receives at this tick's 17:00 roll (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
+    receives at this tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
     quote: what is filled then does not take part.
     """
 
@@ -163,6 +163,36 @@ class _Prices(NamedTuple):
     ask: list[float]
     mid: list[float]
     conversion: list[float]
+
+
+class _AccountView(Account):
+    """The simulated account at one tick. What is asked for is computed when it is asked for: most runs never do."""
+
+    def __init__(self, broker: SimBroker) -> None:
+        facts = self.__dict__  # frozen: attributes are set here and in __getattr__ only
+        facts["id"], facts["at"], facts["currency"] = broker.account_id, broker.at, broker.account_currency
+        tick = max(broker._tick, 0)
+        facts["_then"] = (
+            broker, broker._tape, tick, broker._cash, broker._nav, broker.units, broker.average, broker._pending
+        )  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        if "_then" not in self.__dict__ or name not in _LAZY:
+            raise AttributeError(name)
+        broker, tape, tick, cash, nav, units, average, pending = self.__dict__.pop("_then")
+        facts = self.__dict__
+        facts["nav"] = to_decimal(nav)
+        facts["balances"] = {self.currency: to_decimal(cash) / broker._scale}
+        facts["positions"] = Positions(broker.names, units, average)
+        facts["working_orders"] = [orders[index] for orders, index in pending]
+        facts["current_weights"], facts["margin_used"] = {}, Decimal(0)
+        if tape is not None and units.any():
+            held = Lot(units.tolist(), average.tolist(), tape.base_value[tick].tolist(), tape.conversion[tick].tolist())
+            facts.update(broker._facts(held, nav))
+        return facts[name]
+
+
+_LAZY = frozenset({"nav", "balances", "positions", "working_orders", "current_weights", "margin_used"})
 
 
 class SimBroker:
@@ -367,7 +397,7 @@ class SimBroker:
                 quote_day_count=basis(quote),
             )
         )
-        return long * conversion, short * conversion
+        return long * (conversion * self._scale), short * (conversion * self._scale)
 
     def sync(self, snapshot: Snapshot) -> Account:
         """Advance to a live snapshot: book every 17:00 roll since the last one, trigger stops, fill what waits."""
@@ -456,21 +486,22 @@ class SimBroker:
         return self._tick + 1
 
     def _path(self, first: int, last: int, before: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Financing posted (minor units, whole numbers) and exact (account currency), and NAV, positions constant."""
+        """Financing posted and exact, both in minor units, and NAV in account currency, positions constant."""
         tape, units = self._loaded(), self.units
         if not self._is_open and before is units:
             flat = np.zeros((last - first, len(units)))
             return flat, flat, np.full(last - first, self._cash / self._scale)
-        rates = np.where(units > 0, tape.roll_long[first:last], tape.roll_short[first:last])
-        exact = rates * np.abs(units)
+        where = slice(first, last)
+        exact = tape.roll_long[where] * self._long
+        exact += tape.roll_short[where] * self._short
         if before is not units and tape.rolls_first[first]:
             exact[0] = np.where(before > 0, tape.roll_long[first], tape.roll_short[first]) * np.abs(before)
-        posted = np.rint(exact * self._scale)
-        nav = (posted @ self._ones).cumsum()
+        posted = np.rint(exact)
+        nav = np.add.accumulate(posted @ self._ones)
         nav += self._cash
         nav /= self._scale
-        nav += tape.base_value[first:last] @ units
-        nav -= tape.conversion[first:last] @ (units * self.average)
+        nav += tape.base_value[where] @ units
+        nav -= tape.conversion[where] @ self._cost
         return posted, exact, nav
 
     def adverse(self) -> list[float]:
@@ -490,25 +521,28 @@ class SimBroker:
 
     def _stop_at(self, block: Block, count: int) -> int:
         """How many ticks of the block pass before a fresh quote is through a stop."""
-        at = 0
+        at, limits = 0, np.array(self._stop_level)
         while True:
-            hit = block.first_through(self._stop_level, at + 1)
+            hit = block.first_through(limits, at + 1)
             if hit is None or hit >= count:
                 return count
-            if self._through_stop(block.first + hit).any():
+            if self._through_stop(block.first + hit):
                 return hit
             at = hit
 
-    def _through_stop(self, tick: int) -> NDArray[np.bool_]:
-        """Which instruments have a fresh quote at or past their stop."""
-        through = self._loaded().closing[tick] <= self._stop_level
-        return np.asarray((through[: len(self.units)] | through[len(self.units) :]) & self._loaded().is_fresh[tick])
+    def _through_stop(self, tick: int) -> list[int]:
+        """The instruments with a fresh quote at or past their stop."""
+        tape, count = self._loaded(), len(self.names)
+        past = [
+            i for i, (price, level) in enumerate(zip(tape.closing[tick].tolist(), self._stop_level)) if price <= level
+        ]
+        return [i % count for i in past if tape.is_fresh[tick, i % count]]
 
     def _trigger_stops(self, tick: int) -> None:
         hit = self._through_stop(tick)
-        if not hit.any():
+        if not hit:
             return
-        for j in np.flatnonzero(hit).tolist():
+        for j in hit:
             name = self.names[j]
             self._close(tick, j, "stop")
             self.events.append((name, "stop", -1 if self.log.last_fill.units > 0 else 1))
@@ -633,15 +667,17 @@ class SimBroker:
         """Bring the arrays and what else follows from positions and stops up to date after fills."""
         self.units = np.array(self._units)
         self.average = np.array(self._average)
+        self._long, self._short = np.maximum(self.units, 0.0), np.maximum(-self.units, 0.0)
+        self._cost = self.units * self.average
         long, short = [], []
         worst = 0.0
         for units, stop, fraction in zip(self._units, self._stop, self._stop_fraction):
             long.append(stop * (1 + 1e-12) if units > 0 and stop == stop else -math.inf)
             short.append(stop * (1e-12 - 1) if units < 0 and stop == stop else -math.inf)
-            if units:
-                worst = max(worst, fraction if fraction == fraction else math.inf)
-        self._stop_level = np.array(long + short)
-        self._has_stops = max(self._stop_level.tolist(), default=-math.inf) > -math.inf
+            if units and not fraction <= worst:
+                worst = fraction if fraction == fraction else math.inf
+        self._stop_level = long + short
+        self._has_stops = any(stop == stop for stop in self._stop)
         self._worst_stop = worst
         self._is_open = any(self._units)
 
@@ -694,25 +730,17 @@ class SimBroker:
         """NAV at the last tick processed."""
         return self._nav
 
+    @property
+    def at(self) -> datetime:
+        """The instant of the last tick processed."""
+        return datetime.min.replace(tzinfo=UTC) if self._tape is None else self._tape.instant(max(self._tick, 0))
+
     def account(self) -> Account:
         """The account as of the last tick processed."""
-        at = datetime.min.replace(tzinfo=UTC) if self._tape is None else self._tape.instant(max(self._tick, 0))
-        weights, used = self._exposure() if self._is_open else ({}, 0.0)
-        return Account(
-            id=self.account_id,
-            at=at,
-            currency=self.account_currency,
-            nav=to_decimal(self._nav),
-            balances={self.account_currency: self.get_account_balance()},
-            positions=Positions(self.names, self.units, self.average),
-            current_weights=weights,
-            working_orders=[orders[index] for orders, index in self._pending],
-            margin_used=Decimal(used),
-        )
+        return _AccountView(self)
 
-    def _exposure(self) -> tuple[dict[str, float], float]:
+    def _facts(self, held: Lot, nav: float) -> dict[str, Any]:
         """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
-        held, nav = self.lot(), self._nav
         weights: dict[str, float] = {}
         gross = 0.0
         for (base, quote), units, average, base_value, conversion in zip(self._pairs, *held):
@@ -721,7 +749,7 @@ class SimBroker:
                 weights[base] = weights.get(base, 0.0) + units * base_value / nav
                 weights[quote] = weights.get(quote, 0.0) - units * average * conversion / nav
         weights.pop(self.account_currency, None)
-        return weights, gross * self.margin_rate
+        return {"current_weights": weights, "margin_used": to_decimal(gross * self.margin_rate)}
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
