@@ -23,7 +23,8 @@ from fxcarry.market import MarketHistory, RateSeries, to_ns
 from fxcarry.model import Order, OrderStatus, Pair, Quote, Rate, Snapshot, Transaction
 from fxcarry.orders import Leg, Plan
 from fxcarry.protocols import Broker, Capability
-from fxcarry.simulation import Block, SimBroker, closeout_price
+from fxcarry.simulation import SimBroker, closeout_price
+from fxcarry.tape import Block
 from fxcarry.testing import signature_problems
 
 Prices = Mapping[str, str | tuple[str, str]]
@@ -127,7 +128,7 @@ def test_financing_is_three_days_at_the_price_of_the_roll(audjpy: SimBroker) -> 
     assert (roll.instrument, roll.trade_date, roll.days) == ("AUDJPY", date(2025, 3, 12), 3)
     assert (roll.amount, roll.currency) == (Decimal("9.56"), "USD")
     assert roll.at == utc("12 21:00")
-    assert audjpy.log.columns().exact.sum() == pytest.approx(9.562209, abs=1e-6)
+    assert attribute(audjpy.log).carry.sum() == pytest.approx(9.562209, abs=1e-6)
 
 
 def test_total(audjpy: SimBroker) -> None:
@@ -911,6 +912,13 @@ def test_a_screen_sees_blocks_and_stops_the_market() -> None:
     assert broker.advance(5) == 5
     assert float(broker.account().nav) == pytest.approx(996_000)
     assert broker.account().at - utc("12 21:00") == timedelta(days=2)
+
+
+def test_a_stop_at_the_first_quote_after_the_entry() -> None:
+    broker, clock, _ = stored([1.10, 1.04, 1.10, 1.03])
+    broker.place_market_order(order(100_000, stop_fraction=0.05))
+    broker.advance(len(clock))
+    assert [f.price for f in of_kind(broker, "fill")] == [Decimal("1.1"), Decimal("1.04")]
 
 
 def test_a_stop_inside_a_block() -> None:

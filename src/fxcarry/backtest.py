@@ -14,6 +14,7 @@ import numpy as np
 
 from fxcarry import statistics
 from fxcarry.clock import Frequency
+from fxcarry.conventions import G10
 from fxcarry.costs import Costs
 from fxcarry.engine import Engine, Progress, no_progress
 from fxcarry.errors import ConfigError, DataError, MissingDataError
@@ -24,6 +25,7 @@ from fxcarry.ledger import Attribution, Columns, attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import FloatArray, RiskState, TradingState, check_currency
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
 from fxcarry.simulation import SimBroker
 
@@ -32,13 +34,9 @@ if TYPE_CHECKING:
 
     from fxcarry.config import Config
 
-G10 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK", "USD")
 RETAIL = Costs()
 DEFAULT_MARKUP = 0.01
 DEFAULT_CASH = 1_000_000
-PERIODS = 260
-"""Trading days a year: every weekday has a NAV, and 260 is what annual figures are made with."""
-
 Day = date | datetime | str
 
 
@@ -232,8 +230,6 @@ class BacktestResult:
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML report."""
-        from fxcarry.report import write_html
-
         return write_html([self], Path(path))
 
 
@@ -312,6 +308,7 @@ def backtest(
         universe=members,
         rebalance=rebalance,
         costs=costs,
+        financing=BenchmarkFinancing(markup) if model is None and account_currency in history.rates else model,
     )
     engine.run(
         first,
@@ -462,12 +459,3 @@ def period_of(
         datetime.combine(finish, time(16, 59, 59), new_york).astimezone(UTC),
         notes,
     )
-
-
-def summary(result: BacktestResult, others: Mapping[str, BacktestResult]) -> dict[str, Any]:
-    """``stats`` with the same figures of each variant under ``variants``."""
-    keep = (
-        "annual_return", "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry",
-        "cost", "translation", "rounding", "final_nav", "halted",
-    )  # fmt: skip
-    return {**result.stats, "variants": {name: {k: r.stats[k] for k in keep} for name, r in others.items()}}

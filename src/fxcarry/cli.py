@@ -149,7 +149,7 @@ def backtest(
     """
     from fxcarry import report
     from fxcarry.backtest import backtest as run
-    from fxcarry.backtest import summary, variants
+    from fxcarry.backtest import variants
     from fxcarry.build import feed_of
 
     settings = _load(config_path)
@@ -192,7 +192,7 @@ def backtest(
 
             results.append((result, variants(again, result)))
         for result, others in results:
-            done.append(summary(result, others))
+            done.append(report.summary(result, others))
             report.write_files(result, others, Path(output) / result.strategy)
     if as_json:
         _emit(done)

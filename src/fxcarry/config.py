@@ -34,13 +34,13 @@ from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
 from fxcarry.costs import Costs
+from fxcarry.conventions import G10
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.model import check_currency
 from fxcarry.plugins import Component, Kind, Registry
 
 T = TypeVar("T")
 
-G10 = ("EUR", "JPY", "GBP", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "USD")
 
 _PREFIX = "FXCARRY__"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -27,6 +27,9 @@ DateArray = NDArray[np.datetime64]
 InstantArray = NDArray[np.datetime64]
 Holidays = Mapping[str, Collection[date]]
 
+G10 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK", "USD")
+"""The ten most traded currencies of developed markets."""
+
 NEW_YORK = ZoneInfo("America/New_York")
 SESSION_END = time(17)
 """New York wall-clock time at which a trade date ends."""

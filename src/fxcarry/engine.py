@@ -36,7 +36,8 @@ from fxcarry.model import (
 from fxcarry.orders import Book, Leg, Plan, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
-from fxcarry.simulation import Block, SimBroker, Tape
+from fxcarry.simulation import SimBroker
+from fxcarry.tape import Block, LinearFinancing
 
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
@@ -58,6 +59,7 @@ class Engine:
         rebalance: when the strategy is asked.
         journal: where decisions and orders are written.
         costs: what trading is expected to cost, shown to the strategy.
+        financing: the financing shown to the strategy; default: what the broker books.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Engine:
         rebalance: Frequency = "monthly",
         journal: MemoryJournal | None = None,
         costs: Costs | None = None,
+        financing: LinearFinancing | None = None,
     ) -> None:
         self.feed = feed
         self.broker = broker
@@ -80,6 +83,7 @@ class Engine:
         self.rebalance: Frequency = rebalance
         self.journal = journal or MemoryJournal()
         self.costs = costs or Costs.none()
+        self.financing = financing or broker.financing
         nav = float(broker.get_account_balance())
         self.state = RiskState(day_start=nav, high_water=nav)
         self._intention: FloatArray | None = None
@@ -106,10 +110,8 @@ class Engine:
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
         self.book = Book.of(self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency)))
-        self.tape = self.broker.prepare(
-            history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
-        )
-        self.columns = self._columns(history, clock, self.tape)
+        self.tape = self.broker.prepare(history, clock)
+        self.columns = self._columns(history, clock)
         self._stale = self._stale_ticks(history, clock)
         self.journal.log = self.broker.log
         self._is_daily = bool(self.clock.is_day_end.all())
@@ -144,10 +146,10 @@ class Engine:
                 progress(tick, total)
         progress(total, total)
 
-    def _columns(self, history: MarketHistory, clock: SteppedClock, tape: Tape) -> MarketColumns:
+    def _columns(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
         shape = (len(clock), len(self.universe))
         account = self.broker.account_currency
-        financing = self.broker.financing
+        financing = self.financing
         long = np.full(shape, np.nan)
         short = np.full(shape, np.nan)
         if any(c in history.rates for c in self.universe):

@@ -94,8 +94,14 @@ class MemoryFeed:
         return Snapshot(at, quotes, {currency: rate for currency, rate in known.items() if rate is not None})
 
     def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
-        """Rows with start <= time < end, and the rates available before ``end``. It may be empty."""
-        return self._history.between(start, end)
+        """Rows with start <= time < end, and the rates available before ``end``; MissingDataError where there are none."""
+        rows = self._history.between(start, end)
+        if not len(rows):
+            reach = (
+                f"{self._history.start:%Y-%m-%d} to {self._history.end:%Y-%m-%d}" if len(self._history) else "nothing"
+            )
+            raise MissingDataError(f"{self.name} has no prices from {start} to {end}", hint=f"it has {reach}")
+        return rows
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -21,11 +21,11 @@ from fxcarry.market import TimeArray, from_ns
 from fxcarry.model import FloatArray, Order, Pair, Transaction, minor_digits, to_decimal
 
 if TYPE_CHECKING:
-    from fxcarry.simulation import Tape
+    from fxcarry.tape import Tape
 
 
 class Fill(NamedTuple):
-    """One fill of the order ``orders[index]``; ``tick`` counts the ticks booked before it.
+    """One fill of the order ``orders[place]``; ``tick`` counts the ticks booked before it.
 
     ``realized`` is in quote currency, ``commission`` in account currency (unrounded, <= 0); ``posted`` and ``charged``
     are what was booked for them, in minor units.
@@ -43,12 +43,12 @@ class Fill(NamedTuple):
     charged: int
     at: np.datetime64
     orders: Sequence[Order]
-    index: int
+    place: int
 
     @property
     def order(self) -> Order:
         """The order that was filled."""
-        return self.orders[self.index]
+        return self.orders[self.place]
 
 
 class _Stretch:

@@ -31,7 +31,7 @@ from fxcarry.model import (
     Verdict,
 )
 from fxcarry.protocols import RiskRule
-from fxcarry.simulation import Block
+from fxcarry.tape import Block
 
 _SLACK = 1e-9
 

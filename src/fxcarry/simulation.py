@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-import attrs
 import numpy as np
-from numpy.typing import NDArray
 
-from fxcarry.clock import just_before
-from fxcarry.conventions import day_count, roll_days, roll_days_table, session_ends, trade_dates
+from fxcarry.clock import SteppedClock
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
-from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
 from fxcarry.ledger import TransactionLog
-from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
+from fxcarry.market import MarketHistory, from_ns
 from fxcarry.model import (
     Account,
     FloatArray,
@@ -43,116 +39,9 @@ from fxcarry.model import (
 )
 from fxcarry.orders import Lot, Plan
 from fxcarry.protocols import Capability
-
-LinearFinancing = PairRateFinancing | BenchmarkFinancing
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Tape:
-    """The market in tick order. Arrays are ticks × instruments unless said.
-
-    ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
-    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
-    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes
-    observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
-    receives at this tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
-    quote: what is filled then does not take part.
-    """
-
-    at: TimeArray
-    day: NDArray[np.datetime64]
-    is_day_end: NDArray[np.bool_]
-    mid: FloatArray
-    conversion: FloatArray
-    base_value: FloatArray
-    bid: FloatArray
-    ask: FloatArray
-    closing: FloatArray
-    is_fresh: NDArray[np.bool_]
-    any_fresh: Sequence[bool]
-    roll_days: NDArray[np.int64]
-    roll_long: FloatArray
-    roll_short: FloatArray
-    rolls_first: Sequence[bool]
-
-    def instant(self, tick: int) -> datetime:
-        """When a tick is."""
-        return from_ns(self.at[tick])
-
-
-@attrs.define(eq=False)
-class Block:
-    """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
-
-    ``stop_fraction`` is how far from its entry the farthest native stop stands (inf where a position has none).
-    ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
-    ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
-    """
-
-    tape: Tape
-    first: int
-    nav: FloatArray
-    units: FloatArray
-    average: FloatArray
-    stop_fraction: float
-    day_start: float = np.nan
-    high_water: float = np.nan
-    nav_min: float = attrs.field(init=False)
-    nav_max: float = attrs.field(init=False)
-    gross: FloatArray = attrs.field(init=False)
-    gross_max: float = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.nav_min = float(np.minimum.reduce(self.nav))
-        self.nav_max = float(np.maximum.reduce(self.nav))
-        self.gross = self.tape.base_value[self.ticks] @ np.abs(self.units)
-        self.gross_max = float(np.maximum.reduce(self.gross))
-
-    def __len__(self) -> int:
-        return len(self.nav)
-
-    @property
-    def ticks(self) -> slice:
-        """Where on the tape the block lies."""
-        return slice(self.first, self.first + len(self.nav))
-
-    @property
-    def is_day_end(self) -> NDArray[np.bool_]:
-        """Ticks at a 17:00 New York."""
-        return self.tape.is_day_end[self.ticks]
-
-    @property
-    def size(self) -> FloatArray:
-        """Position sizes in account currency, ticks × instruments."""
-        return self.tape.base_value[self.ticks] * np.abs(self.units)
-
-    def first_adverse(self, fraction: float) -> int | None:
-        """The first tick at which a position's closing price is ``fraction`` worse than its average entry."""
-        level = self.average * np.where(self.units > 0, 1 - fraction, 1 + fraction)
-        return self.first_through(closing_level(level, self.units))
-
-    def first_through(self, level: FloatArray, after: int = 0) -> int | None:
-        """The first tick (not before ``after``) whose closing price is at or past a :func:`closing_level`."""
-        ticks = slice(self.first + after, self.first + len(self.nav))
-        through = (self.tape.closing[ticks] <= level).any(1)
-        at = int(through.argmax()) if len(through) else 0
-        return at + after if len(through) and through[at] else None
-
-
-def closing_level(level: FloatArray, units: FloatArray) -> FloatArray:
-    """Price levels by instrument as limits on ``Tape.closing``: that of a long on the bid, of a short on the ask."""
-    slack = 1e-12 * level
-    return np.concatenate([np.where(units > 0, level + slack, -np.inf), np.where(units < 0, slack - level, -np.inf)])
-
+from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 
 Screen = Callable[[Block], int | None]
-
-
-def forward_filled(values: FloatArray) -> FloatArray:
-    """Each column's last number so far; 0 before its first."""
-    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    return np.nan_to_num(np.take_along_axis(values, rows, axis=0))
 
 
 class _Prices(NamedTuple):
@@ -237,7 +126,7 @@ class SimBroker:
         self._cash = round(opening * self._scale)
         self._pairs: tuple[Pair, ...] = ()
         self.names: tuple[str, ...] = ()
-        self._last_at: np.datetime64 | None = None
+        self._snapshot: Snapshot | None = None
         self.log = TransactionLog(account_currency, self._cash / self._scale)
         self._allocate()
 
@@ -278,166 +167,33 @@ class SimBroker:
         margin = to_decimal(self.margin_rate)
         return {str(p): Instrument(name=str(p), exposure=p, margin_rate=margin) for p in wanted}
 
-    def prepare(
-        self,
-        history: MarketHistory,
-        *,
-        at: TimeArray,
-        day: NDArray[np.datetime64],
-        row: NDArray[np.int64],
-        is_fresh: NDArray[np.bool_],
-        is_day_end: NDArray[np.bool_],
-    ) -> Tape:
+    @property
+    def _maker(self) -> TapeMaker:
+        return TapeMaker(
+            pairs=self._pairs,
+            account_currency=self.account_currency,
+            costs=self.costs,
+            financing=self.financing,
+            scale=self._scale,
+        )
+
+    def prepare(self, history: MarketHistory, clock: SteppedClock) -> Tape:
         """Load stored history (in account currency, one column a currency) as the tape to be advanced over."""
-        currencies = history.currencies
-        finite = np.isfinite(history.spot)
-        filled = forward_filled(history.spot)
-        half = None if history.half_spread is None else history.half_spread[row]
-        self._tape = self._make_tape(
-            currencies=currencies,
-            spot=filled[row],
-            is_fresh=finite[row] & is_fresh[:, None],
-            half_spread=half,
-            at=at,
-            day=day,
-            is_day_end=is_day_end,
-            rolls_first=is_fresh & (history.times[row] == at),
-            rates=history,
-            days=lambda pair: _days_at(pair, day, is_day_end),
-        )
-        self.log.load(self._tape)
-        self._tick = -1
-        return self._tape
-
-    def _make_tape(
-        self,
-        *,
-        currencies: Sequence[str],
-        spot: FloatArray,
-        is_fresh: NDArray[np.bool_],
-        half_spread: FloatArray | None,
-        at: TimeArray,
-        day: NDArray[np.datetime64],
-        is_day_end: NDArray[np.bool_],
-        rolls_first: NDArray[np.bool_],
-        rates: MarketHistory,
-        days: Callable[[Pair], NDArray[np.int64]],
-    ) -> Tape:
-        column = {c: i for i, c in enumerate(currencies)}
-        ones, always = np.ones(len(at)), np.ones(len(at), bool)
-
-        def value(currency: str) -> FloatArray:
-            return ones if currency == self.account_currency else spot[:, column[currency]]
-
-        def fresh(currency: str) -> NDArray[np.bool_]:
-            return always if currency == self.account_currency else is_fresh[:, column[currency]]
-
-        base_value = _columns(value(p.base) for p in self._pairs)
-        conversion = _columns(value(p.quote) for p in self._pairs)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mid = np.nan_to_num(base_value / conversion, posinf=0.0)
-        half = np.array([self.costs.half_spread(p) for p in self._pairs])
-        if half_spread is not None:
-            seen = _columns(half_spread[:, [column[c] for c in p if c in column]].sum(1) for p in self._pairs)
-            half = np.where(seen > 0, seen, half)
-        pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self._pairs], 1)
-        roll_days_ = np.stack([days(p) for p in self._pairs], 1)
-        long, short = self._roll_amounts(rates, at, mid, conversion, roll_days_)
-        bid, ask = mid * (1 - half), mid * (1 + half)
-        return Tape(
-            at=at,
-            day=day,
-            is_day_end=is_day_end,
-            mid=mid,
-            conversion=conversion,
-            base_value=base_value,
-            bid=bid,
-            ask=ask,
-            closing=np.hstack([bid, -ask]),
-            is_fresh=pair_fresh,
-            any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
-            roll_days=roll_days_,
-            roll_long=long,
-            roll_short=short,
-            rolls_first=(rolls_first & is_day_end).tolist(),
-        )
-
-    def _roll_amounts(
-        self, rates: MarketHistory, at: TimeArray, mid: FloatArray, conversion: FloatArray, days: NDArray[np.int64]
-    ) -> tuple[FloatArray, FloatArray]:
-        if self.financing is None:
-            return np.zeros(mid.shape), np.zeros(mid.shape)
-        base = [p.base for p in self._pairs]
-        quote = [p.quote for p in self._pairs]
-        if isinstance(self.financing, PairRateFinancing):  # its rates are the broker's own; no benchmark is needed
-            base_rate = quote_rate = np.zeros(mid.shape)
-        else:
-            base_rate = rates.rate_matrix(at, base)
-            quote_rate = rates.rate_matrix(at, quote)
-            unknown = ~np.isfinite(base_rate + quote_rate) & (mid > 0) & (days > 0)
-            if unknown.any():
-                tick, j = (int(x[0]) for x in np.nonzero(unknown))
-                raise MissingDataError(
-                    f"no rate known for {self.names[j]} at the roll of {str(at[tick])[:10]}",
-                    hint="start later, or supply the rate; a missing rate is never taken to be zero",
-                )
-        series = rates.rates
-
-        def basis(currencies: list[str]) -> FloatArray:
-            return np.array([float(series[c].day_count if c in series else day_count(c)) for c in currencies])
-
-        long, short = self.financing.per_unit(
-            RollInputs(
-                names=self.names,
-                price=mid,
-                days=days.astype(float),
-                base_rate=np.nan_to_num(base_rate),
-                quote_rate=np.nan_to_num(quote_rate),
-                base_day_count=basis(base),
-                quote_day_count=basis(quote),
-            )
-        )
-        return long * (conversion * self._scale), short * (conversion * self._scale)
+        return self._load(self._maker.of_history(history, clock))
 
     def sync(self, snapshot: Snapshot) -> Account:
         """Advance to a live snapshot: book every 17:00 roll since the last one, trigger stops, fill what waits."""
-        at = to_ns(snapshot.at)
-        since = self._last_at if self._last_at is not None else at
-        first, last = trade_dates(np.array([since, at], "datetime64[ns]"))
-        weekdays = np.arange(first, last + 1)
-        ends = session_ends(weekdays[np.is_busday(weekdays)])
-        instants = np.union1d(ends[(ends > since) & (ends <= at)], np.array([at], "datetime64[ns]"))
-        if self._last_at is None and (ends == at).any():
-            instants = np.array([at], "datetime64[ns]")
-        currencies = sorted({c for p in self._pairs for c in p} - {self.account_currency})
-        spot = np.empty(len(currencies))
-        fresh = np.empty(len(currencies), bool)
-        half = np.zeros(len(currencies))
-        for i, currency in enumerate(currencies):
-            spot[i], half[i], observed = _quoted(snapshot, currency, self.account_currency)
-            fresh[i] = self._last_at is None or to_ns(observed) > self._last_at
-        rates = _rates_of(snapshot)
-        count = len(instants)
-        is_last = np.arange(count) == count - 1
-        day = trade_dates(just_before(instants))
-        tape = self._make_tape(
-            currencies=currencies,
-            spot=np.repeat(spot[None], count, 0),
-            is_fresh=fresh & is_last[:, None],
-            half_spread=np.repeat(half[None], count, 0),
-            at=instants,
-            day=day,
-            is_day_end=np.isin(instants, ends),
-            rolls_first=is_last & np.array([any(to_ns(q.as_of) == at for q in snapshot.quotes.values())] * count),
-            rates=rates,
-            days=lambda pair: _days_at(pair, day, np.isin(instants, ends)),
-        )
-        self._tape = tape
-        self.log.load(tape)
-        self._tick = -1
-        self.advance(count)
-        self._last_at = at
+        if self._snapshot is not None and snapshot.at <= self._snapshot.at:
+            return self.account()
+        tape = self._load(self._maker.of_snapshot(snapshot, self._snapshot))
+        self._snapshot = snapshot
+        self.advance(len(tape.at))
         return self.account()
+
+    def _load(self, tape: Tape) -> Tape:
+        self._tape, self._tick = tape, -1
+        self.log.load(tape)
+        return tape
 
     # -- advancing -------------------------------------------------------------------------------------------------
 
@@ -546,11 +302,11 @@ class SimBroker:
             name = self.names[j]
             self._close(tick, j, "stop")
             self.events.append((name, "stop", -1 if self.log.last_fill.units > 0 else 1))
-            self._drop(lambda order, name=name: order.instrument == name, "position stopped out")
+            self._drop(name, "position stopped out")
         self._refresh()
 
     def _close_out(self, tick: int) -> None:
-        self._drop(lambda order: True, "margin close-out")
+        self._drop(None, "margin close-out")
         for j in np.flatnonzero(self.units).tolist():
             self._close(tick, j, "margin close-out")
             self.events.append((self.names[j], "margin close-out", -1 if self.log.last_fill.units > 0 else 1))
@@ -568,15 +324,14 @@ class SimBroker:
         self._orders.append((order,))
         self._fill(self._prices(tick), j, units, True, None, (order,), 0)
 
-    def _drop(self, which: Callable[[Order], bool], reason: str) -> None:
-        """Cancel the waiting orders that ``which`` picks."""
-        kept = []
-        for orders, index in self._pending:
-            if which(orders[index]):
+    def _drop(self, instrument: str | None, reason: str) -> None:
+        """Cancel the waiting orders of one instrument, or (None) all of them."""
+        self._pending, waiting = [], self._pending
+        for orders, index in waiting:
+            if instrument in (None, orders[index].instrument):
                 self._resolve(orders[index], OrderStatus.CANCELLED, reason=reason)
             else:
-                kept.append((orders, index))
-        self._pending = kept
+                self._pending.append((orders, index))
 
     def _fill_pending(self, tick: int) -> None:
         waiting: list[tuple[Sequence[Order], int]] = []
@@ -728,7 +483,8 @@ class SimBroker:
     @property
     def nav(self) -> float:
         """NAV at the last tick processed."""
-        return self._nav
+        nav: float = self._nav
+        return nav
 
     @property
     def at(self) -> datetime:
@@ -753,7 +509,8 @@ class SimBroker:
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
-        return to_decimal(self._cash) / self._scale
+        cash: Decimal = to_decimal(self._cash) / self._scale
+        return cash
 
     def get_positions(self) -> Mapping[str, Position]:
         """Open positions by instrument."""
@@ -799,9 +556,14 @@ class SimBroker:
 
     def cancel_order(self, client_id: str) -> OrderResult:
         """Cancel a waiting order; an order already final keeps its outcome."""
-        self._drop(lambda order: order.client_id == client_id, "cancelled")
         if client_id not in self._settle():
             raise OrderRejected(f"no order {client_id}")
+        self._pending, waiting = [], self._pending
+        for orders, index in waiting:
+            if orders[index].client_id == client_id:
+                self._resolve(orders[index], OrderStatus.CANCELLED, reason="cancelled")
+            else:
+                self._pending.append((orders, index))
         return self._result(self._known[client_id])
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
@@ -815,7 +577,7 @@ class SimBroker:
 
     def close_all_positions(self) -> Sequence[OrderResult]:
         """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
-        self._drop(lambda order: True, "cancelled")
+        self._drop(None, "cancelled")
         return [
             self.place_market_order(
                 Order(
@@ -837,63 +599,3 @@ def closeout_price(nav: float, units: float, price: float, margin_rate: float, c
     Solves ``nav + units·(P − price) = closeout_level·margin_rate·|units|·P``; ``units`` signed.
     """
     return (units * price - nav) / (units - closeout_level * margin_rate * abs(units))
-
-
-def _columns(vectors: Any) -> FloatArray:
-    stacked: FloatArray = np.stack(list(vectors), 1)
-    return stacked
-
-
-def _days_at(pair: Pair, day: NDArray[np.datetime64], is_day_end: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Roll days of each tick that is a 17:00, 0 at any other."""
-    days = np.zeros(len(day), np.int64)
-    if is_day_end.any():
-        ends = day[is_day_end]
-        if len(ends) == 1:
-            only: date = ends[0].astype("datetime64[D]").item()
-            days[is_day_end] = roll_days(pair, only)
-        else:
-            weekdays, table = roll_days_table(pair, ends[0].item(), ends[-1].item())
-            days[is_day_end] = table[np.searchsorted(weekdays, ends)]
-    return days
-
-
-def _quoted(snapshot: Snapshot, currency: str, account_currency: str) -> tuple[float, float, datetime]:
-    """(account currency per unit, relative half spread, observed at), directly or through one common currency."""
-    direct = _leg(snapshot, currency, account_currency)
-    if direct is not None:
-        return direct
-    for via in sorted({c for pair in snapshot.quotes for c in pair}):
-        first, second = _leg(snapshot, currency, via), _leg(snapshot, account_currency, via)
-        if first is not None and second is not None:
-            return first[0] / second[0], first[1] + second[1], min(first[2], second[2])
-    raise MissingDataError(
-        f"no quote leads from {currency} to {account_currency}",
-        hint="a missing conversion is never taken to be 1; add a pair that joins them",
-        fields={"currency": currency},
-    )
-
-
-def _leg(snapshot: Snapshot, base: str, quote: str) -> tuple[float, float, datetime] | None:
-    found = snapshot.quotes.get(Pair(base, quote))
-    inverted = None if found is not None else snapshot.quotes.get(Pair(quote, base))
-    known = found or inverted
-    if known is None:
-        return None
-    bid, ask = float(known.bid), float(known.ask)
-    mid = bid if bid == ask else (bid + ask) / 2
-    return (mid if found is not None else 1 / mid), (ask - bid) / (ask + bid), known.as_of
-
-
-def _rates_of(snapshot: Snapshot) -> MarketHistory:
-    return MarketHistory(
-        times=np.array([], "datetime64[ns]"),
-        currencies=(),
-        spot=np.empty((0, 0)),
-        numeraire="",
-        rates={
-            c: RateSeries.of(c, [(r.as_of, r.available_at, r.value)], day_count=r.day_count)
-            for c, r in snapshot.rates.items()
-        },
-        source="the snapshot",
-    )

@@ -21,7 +21,8 @@ from fxcarry.financing import BenchmarkFinancing, FinancingBook, PairRateFinanci
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.model import Account, Order, OrderStatus, Pair, Position, Quote, Rate, Snapshot, minor_digits, to_decimal
-from fxcarry.simulation import Block, SimBroker
+from fxcarry.simulation import SimBroker
+from fxcarry.tape import Block
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 LEVEL = {"EUR": 1.1, "GBP": 1.25, "AUD": 0.65, "CAD": 0.7, "JPY": 0.0067, "USD": 1.0}

@@ -1,0 +1,346 @@
+"""The market as the simulator sees it: ticks × instruments, from stored history or from a live snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from fxcarry.clock import SteppedClock, just_before
+from fxcarry.conventions import day_count, roll_days_table, session_ends, trade_dates
+from fxcarry.costs import Costs
+from fxcarry.errors import MissingDataError
+from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
+from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
+from fxcarry.model import FloatArray, Pair, Snapshot
+
+LinearFinancing = PairRateFinancing | BenchmarkFinancing
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Tape:
+    """The market in tick order. Arrays are ticks × instruments unless said.
+
+    ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
+    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
+    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes
+    observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
+    receives at this tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
+    quote: what is filled then does not take part.
+    """
+
+    at: TimeArray
+    day: NDArray[np.datetime64]
+    is_day_end: NDArray[np.bool_]
+    mid: FloatArray
+    conversion: FloatArray
+    base_value: FloatArray
+    bid: FloatArray
+    ask: FloatArray
+    closing: FloatArray
+    is_fresh: NDArray[np.bool_]
+    any_fresh: Sequence[bool]
+    roll_days: NDArray[np.int64]
+    roll_long: FloatArray
+    roll_short: FloatArray
+    rolls_first: Sequence[bool]
+
+    def instant(self, tick: int) -> datetime:
+        """When a tick is."""
+        return from_ns(self.at[tick])
+
+
+@attrs.define(eq=False)
+class Block:
+    """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
+
+    ``stop_fraction`` is how far from its entry the farthest native stop stands (inf where a position has none).
+    ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
+    ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
+    """
+
+    tape: Tape
+    first: int
+    nav: FloatArray
+    units: FloatArray
+    average: FloatArray
+    stop_fraction: float
+    day_start: float = np.nan
+    high_water: float = np.nan
+    nav_min: float = attrs.field(init=False)
+    nav_max: float = attrs.field(init=False)
+    gross: FloatArray = attrs.field(init=False)
+    gross_max: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.nav_min = float(np.minimum.reduce(self.nav))
+        self.nav_max = float(np.maximum.reduce(self.nav))
+        self.gross = self.tape.base_value[self.ticks] @ np.abs(self.units)
+        self.gross_max = float(np.maximum.reduce(self.gross))
+
+    def __len__(self) -> int:
+        return len(self.nav)
+
+    @property
+    def ticks(self) -> slice:
+        """Where on the tape the block lies."""
+        return slice(self.first, self.first + len(self.nav))
+
+    @property
+    def is_day_end(self) -> NDArray[np.bool_]:
+        """Ticks at a 17:00 New York."""
+        return self.tape.is_day_end[self.ticks]
+
+    @property
+    def size(self) -> FloatArray:
+        """Position sizes in account currency, ticks × instruments."""
+        return self.tape.base_value[self.ticks] * np.abs(self.units)
+
+    def first_adverse(self, fraction: float) -> int | None:
+        """The first tick at which a position's closing price is ``fraction`` worse than its average entry."""
+        level = self.average * np.where(self.units > 0, 1 - fraction, 1 + fraction)
+        return self.first_through(closing_level(level, self.units))
+
+    def first_through(self, level: FloatArray, after: int = 0) -> int | None:
+        """The first tick (not before ``after``) whose closing price is at or past a :func:`closing_level`."""
+        ticks = slice(self.first + after, self.first + len(self.nav))
+        through = np.asarray((self.tape.closing[ticks] <= level).any(1))
+        at = int(through.argmax()) if len(through) else 0
+        return at + after if len(through) and through[at] else None
+
+
+def closing_level(level: FloatArray, units: FloatArray) -> FloatArray:
+    """Price levels by instrument as limits on ``Tape.closing``: that of a long on the bid, of a short on the ask."""
+    slack = 1e-12 * level
+    return np.concatenate([np.where(units > 0, level + slack, -np.inf), np.where(units < 0, slack - level, -np.inf)])
+
+
+def forward_filled(values: FloatArray) -> FloatArray:
+    """Each column's last number so far; 0 before its first."""
+    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
+    np.maximum.accumulate(rows, axis=0, out=rows)
+    return np.nan_to_num(np.take_along_axis(values, rows, axis=0))
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TapeMaker:
+    """What a tape is made with: the pairs of the book, the account currency, what trading costs and holding earns.
+
+    ``scale`` is minor units per unit of account currency.
+    """
+
+    pairs: tuple[Pair, ...]
+    account_currency: str
+    costs: Costs
+    financing: LinearFinancing | None
+    scale: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Instrument names."""
+        return tuple(map(str, self.pairs))
+
+    def of_history(self, history: MarketHistory, clock: SteppedClock) -> Tape:
+        """The tape of stored history (in account currency, one column a currency) at the ticks of a clock."""
+        row, fresh = clock.row, clock.is_fresh
+        return self.make(
+            currencies=history.currencies,
+            spot=forward_filled(history.spot)[row],
+            is_fresh=np.isfinite(history.spot)[row] & fresh[:, None],
+            half_spread=None if history.half_spread is None else history.half_spread[row],
+            at=clock.at,
+            day=clock.day,
+            is_day_end=clock.is_day_end,
+            rolls_first=fresh & (history.times[row] == clock.at),
+            rates=history,
+        )
+
+    def of_snapshot(self, snapshot: Snapshot, previous: Snapshot | None) -> Tape:
+        """The ticks from the previous snapshot to this one: every 17:00 New York between, and now.
+
+        A roll is priced with the quotes and rates that were known at its own instant.
+        """
+        at = to_ns(snapshot.at)
+        instants = np.array([at], "datetime64[ns]")
+        first, last = trade_dates(np.array([at if previous is None else to_ns(previous.at), at], "datetime64[ns]"))
+        weekdays = np.arange(first, last + 1)
+        ends = session_ends(weekdays[np.is_busday(weekdays)])
+        if previous is not None:
+            instants = np.union1d(ends[(ends > to_ns(previous.at)) & (ends <= at)], instants)
+        currencies = sorted({c for p in self.pairs for c in p} - {self.account_currency})
+        shape = (len(instants), len(currencies))
+        spot, half, fresh = np.empty(shape), np.zeros(shape), np.zeros(shape, bool)
+        newest = np.datetime64(0, "ns")
+        for i, currency in enumerate(currencies):
+            spot[:, i], half[:, i], seen = _quoted(snapshot, currency, self.account_currency)
+            observed = to_ns(seen)
+            newest = max(newest, observed)
+            fresh[-1, i] = True
+            if previous is not None:
+                before, _, last_seen = _quoted(previous, currency, self.account_currency)
+                spot[instants < observed, i] = before
+                fresh[-1, i] = observed > to_ns(last_seen)
+                spot[-1, i] = spot[-1, i] if observed <= at else before
+        is_last = np.arange(len(instants)) == len(instants) - 1
+        return self.make(
+            currencies=currencies,
+            spot=spot,
+            is_fresh=fresh,
+            half_spread=half,
+            at=instants,
+            day=trade_dates(just_before(instants)),
+            is_day_end=np.isin(instants, ends),
+            rolls_first=is_last & (newest == at),
+            rates=_rates_of(snapshot, previous),
+        )
+
+    def make(
+        self,
+        *,
+        currencies: Sequence[str],
+        spot: FloatArray,
+        is_fresh: NDArray[np.bool_],
+        half_spread: FloatArray | None,
+        at: TimeArray,
+        day: NDArray[np.datetime64],
+        is_day_end: NDArray[np.bool_],
+        rolls_first: NDArray[np.bool_],
+        rates: MarketHistory,
+    ) -> Tape:
+        """A tape from account currency per unit of each currency and the rates known (ticks × currencies)."""
+        column = {c: i for i, c in enumerate(currencies)}
+        ones, always = np.ones(len(at)), np.ones(len(at), bool)
+
+        def value(currency: str) -> FloatArray:
+            return ones if currency == self.account_currency else spot[:, column[currency]]
+
+        def fresh(currency: str) -> NDArray[np.bool_]:
+            return always if currency == self.account_currency else is_fresh[:, column[currency]]
+
+        base_value = _columns(value(p.base) for p in self.pairs)
+        conversion = _columns(value(p.quote) for p in self.pairs)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mid = np.nan_to_num(base_value / conversion, posinf=0.0)
+        half = np.array([self.costs.half_spread(p) for p in self.pairs])
+        if half_spread is not None:
+            seen = _columns(half_spread[:, [column[c] for c in p if c in column]].sum(1) for p in self.pairs)
+            half = np.where(seen > 0, seen, half)
+        pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
+        roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
+        long, short = self._roll_amounts(rates, at, mid, conversion, roll_days)
+        bid, ask = mid * (1 - half), mid * (1 + half)
+        return Tape(
+            at=at,
+            day=day,
+            is_day_end=is_day_end,
+            mid=mid,
+            conversion=conversion,
+            base_value=base_value,
+            bid=bid,
+            ask=ask,
+            closing=np.hstack([bid, -ask]),
+            is_fresh=pair_fresh,
+            any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
+            roll_days=roll_days,
+            roll_long=long,
+            roll_short=short,
+            rolls_first=(rolls_first & is_day_end).tolist(),
+        )
+
+    def _roll_amounts(
+        self, rates: MarketHistory, at: TimeArray, mid: FloatArray, conversion: FloatArray, days: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray]:
+        if self.financing is None:
+            return np.zeros(mid.shape), np.zeros(mid.shape)
+        base = [p.base for p in self.pairs]
+        quote = [p.quote for p in self.pairs]
+        if isinstance(self.financing, PairRateFinancing):  # its rates are the broker's own; no benchmark is needed
+            base_rate = quote_rate = np.zeros(mid.shape)
+        else:
+            base_rate = rates.rate_matrix(at, base)
+            quote_rate = rates.rate_matrix(at, quote)
+            unknown = ~np.isfinite(base_rate + quote_rate) & (mid > 0) & (days > 0)
+            if unknown.any():
+                tick, j = (int(x[0]) for x in np.nonzero(unknown))
+                raise MissingDataError(
+                    f"no rate known for {self.names[j]} at the roll of {str(at[tick])[:10]}",
+                    hint="start later, or supply the rate; a missing rate is never taken to be zero",
+                )
+        series = rates.rates
+
+        def basis(currencies: list[str]) -> FloatArray:
+            return np.array([float(series[c].day_count if c in series else day_count(c)) for c in currencies])
+
+        long, short = self.financing.per_unit(
+            RollInputs(
+                names=self.names,
+                price=mid,
+                days=days.astype(float),
+                base_rate=np.nan_to_num(base_rate),
+                quote_rate=np.nan_to_num(quote_rate),
+                base_day_count=basis(base),
+                quote_day_count=basis(quote),
+            )
+        )
+        return long * (conversion * self.scale), short * (conversion * self.scale)
+
+
+def _columns(vectors: Iterable[FloatArray]) -> FloatArray:
+    stacked: FloatArray = np.stack(list(vectors), 1)
+    return stacked
+
+
+def _days_at(pair: Pair, day: NDArray[np.datetime64], is_day_end: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Roll days of each tick that is a 17:00, 0 at any other."""
+    days = np.zeros(len(day), np.int64)
+    if is_day_end.any():
+        ends = day[is_day_end]
+        weekdays, table = roll_days_table(pair, ends[0].item(), ends[-1].item())
+        days[is_day_end] = table[np.searchsorted(weekdays, ends)]
+    return days
+
+
+def _quoted(snapshot: Snapshot, currency: str, account_currency: str) -> tuple[float, float, datetime]:
+    """(account currency per unit, relative half spread, observed at), directly or through one common currency."""
+    direct = _leg(snapshot, currency, account_currency)
+    if direct is not None:
+        return direct
+    for via in sorted({c for pair in snapshot.quotes for c in pair}):
+        first, second = _leg(snapshot, currency, via), _leg(snapshot, account_currency, via)
+        if first is not None and second is not None:
+            return first[0] / second[0], first[1] + second[1], min(first[2], second[2])
+    raise MissingDataError(
+        f"no quote leads from {currency} to {account_currency}",
+        hint="a missing conversion is never taken to be 1; add a pair that joins them",
+        fields={"currency": currency},
+    )
+
+
+def _leg(snapshot: Snapshot, base: str, quote: str) -> tuple[float, float, datetime] | None:
+    found = snapshot.quotes.get(Pair(base, quote))
+    inverted = None if found is not None else snapshot.quotes.get(Pair(quote, base))
+    known = found or inverted
+    if known is None:
+        return None
+    bid, ask = float(known.bid), float(known.ask)
+    mid = bid if bid == ask else (bid + ask) / 2
+    return (mid if found is not None else 1 / mid), (ask - bid) / (ask + bid), known.as_of
+
+
+def _rates_of(snapshot: Snapshot, previous: Snapshot | None) -> MarketHistory:
+    known = {} if previous is None else previous.rates
+    rows = {c: [r, *([known[c]] if c in known and known[c] != r else [])] for c, r in snapshot.rates.items()}
+    return MarketHistory(
+        times=np.array([], "datetime64[ns]"),
+        currencies=(),
+        spot=np.empty((0, 0)),
+        numeraire="",
+        rates={
+            c: RateSeries.of(c, [(r.as_of, r.available_at, r.value) for r in own], day_count=own[0].day_count)
+            for c, own in rows.items()
+        },
+        source="the snapshot",
+    )

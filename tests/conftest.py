@@ -1,0 +1,39 @@
+"""What holds for every test: no network but loopback, no settings from the environment, repeatable examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+import pytest_socket
+from hypothesis import settings
+
+settings.register_profile("fxcarry", derandomize=True, deadline=None)
+settings.load_profile("fxcarry")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ecb: runs on the data of the plugin fxcarry-ecb, and is skipped without it")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("ecb") and find_spec("fxcarry_ecb") is None:
+        pytest.skip("the plugin fxcarry-ecb is not installed")
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> None:
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No FXCARRY_* variable reaches a test, and nothing a test (or a .env file) sets outlives it."""
+    for name in [name for name in os.environ if name.upper().startswith("FXCARRY_")]:
+        monkeypatch.delenv(name)
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
