@@ -23,16 +23,11 @@ results = {}
 for name, rules in sets.items():
     results[name] = result = fxcarry.backtest("baseline", rules=rules, **period)
     s = result.stats
-    print(
-        f"{name:18} {s['annual_return']:+8.2%} {s['max_drawdown']:+10.1%} {s['final_nav']:12,.0f}   {s['halted'] or '-'}"
-    )
+    halted = s["halted"] or "-"
+    print(f"{name:18} {s['annual_return']:+8.2%} {s['max_drawdown']:+10.1%} {s['final_nav']:12,.0f}   {halted}")
 
 result = results["default"]
-bites = Counter(
-    (v.rule, v.code, v.action.name)
-    for _, decision in result.journal.decisions
-    for v in decision.findings
-)
+bites = Counter((v.rule, v.code, v.action.name) for _, decision in result.journal.decisions for v in decision.findings)
 print("\nwhat the default rules said, and how often")
 for (rule, code, action), count in bites.most_common():
     print(f"{rule:26} {code:22} {action:14} {count:5}")

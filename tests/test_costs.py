@@ -25,7 +25,8 @@ def test_a_cross_pays_both_legs() -> None:
 
 def test_slippage_comes_on_top_and_the_multiplier_is_of_the_spread() -> None:
     costs = Costs(spread_bps=OWN, slippage_bps=0.5, spread_multiplier=10.0)
-    assert costs.half_spread(EURUSD) == pytest.approx((10.0 + 0.5) * 1e-4)
+    assert costs.half_spread(EURUSD) == pytest.approx(10.0 * 1e-4)
+    assert costs.trading_cost(["EUR"], "USD") == pytest.approx([(10.0 + 0.5) * 1e-4])
 
 
 def test_commission_is_not_in_the_spread_but_in_the_trading_cost() -> None:

@@ -838,9 +838,7 @@ def stored(prices: list[float], *, hour: str = "14:00", **about: Any) -> tuple[S
     history = MarketHistory(times[keep], ("EUR",), history.spot[keep], "USD", rates)
     clock = SteppedClock.over(history)
     broker = venue("EURUSD", **about)
-    broker.prepare(
-        history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
-    )
+    broker.prepare(history, clock)
     return broker, clock, history
 
 
@@ -889,9 +887,7 @@ def test_rates_that_were_not_known_yet_are_an_error() -> None:
     )
     broker = venue("EURUSD", financing=BenchmarkFinancing())
     with pytest.raises(MissingDataError, match="EURUSD at the roll of 2025-03-10"):
-        broker.prepare(
-            unknown, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
-        )
+        broker.prepare(unknown, clock)
 
 
 def test_a_screen_sees_blocks_and_stops_the_market() -> None:

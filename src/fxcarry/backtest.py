@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.ledger import Attribution, Columns, attribute
 from fxcarry.market import MarketHistory
-from fxcarry.model import FloatArray, RiskState, TradingState, check_currency
+from fxcarry.model import FloatArray, RiskState, TradingState, check_currency, minor_digits
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
@@ -120,7 +120,7 @@ class BacktestResult:
 
         log = self.journal.log
         assert log is not None
-        scale = 1 if log.account_currency == "JPY" else 100
+        scale = 10 ** minor_digits(log.account_currency)
         rows = [
             {
                 "at": pd.Timestamp(f.at, tz="UTC"),
@@ -147,7 +147,7 @@ class BacktestResult:
         """
         log = self.journal.log
         assert log is not None
-        scale = 1 if log.account_currency == "JPY" else 100
+        scale = 10 ** minor_digits(log.account_currency)
         financing = np.vstack([np.zeros((1, len(log.names))), self.columns.posted.cumsum(0)]) / scale
         units = [0.0] * len(log.names)
         profit = [0.0] * len(log.names)
@@ -317,7 +317,7 @@ def backtest(
         progress=progress or no_progress,
     )
     columns = broker.log.columns()
-    result = BacktestResult(
+    return BacktestResult(
         strategy=strategy if isinstance(strategy, str) else getattr(strategy, "__name__", type(strategy).__name__),
         universe=members,
         account_currency=account_currency,
@@ -333,7 +333,6 @@ def backtest(
         state=engine.state,
         notes=(*history.notes, *notes),
     )
-    return result
 
 
 def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict[str, BacktestResult]:

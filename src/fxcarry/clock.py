@@ -62,13 +62,16 @@ class SteppedClock:
         end: datetime | None = None,
         frequency: Frequency = "monthly",
     ) -> SteppedClock:
-        """Ticks for ``history`` from ``start`` to ``end`` (both inclusive), or all of it."""
+        """Ticks for ``history`` on the trade dates of ``start`` to ``end``, or all of it.
+
+        The last tick is the 17:00 that ends the trade date of ``end`` (or of the last row, where that is earlier).
+        """
         times = history.times
         if not len(times):
             raise MissingDataError("the history is empty", hint="check the dates and the source")
         first = times[0] if start is None else max(times[0], to_ns(start))
         last = times[-1] if end is None else min(times[-1], to_ns(end))
-        days = trade_dates(np.array([first, last]))
+        days = trade_dates(just_before(np.array([first, last])))
         weekdays = np.arange(days[0], days[1] + 1)
         ends = session_ends(weekdays[np.is_busday(weekdays)])
         is_daily = history.interval.total_seconds() >= 20 * 3600

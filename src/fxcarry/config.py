@@ -33,8 +33,8 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
-from fxcarry.costs import Costs
 from fxcarry.conventions import G10
+from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.model import check_currency
 from fxcarry.plugins import Component, Kind, Registry

@@ -39,6 +39,11 @@ class Costs:
     commission_bps: float = attrs.field(default=0.0, validator=_check)
     spread_multiplier: float = attrs.field(default=1.0, validator=_check)
 
+    def __attrs_post_init__(self) -> None:
+        for currency, spread in self.spread_bps.items():
+            if not (np.isfinite(spread) and spread >= 0):
+                raise ConfigError(f"costs.spread_bps.{currency} is {spread}", hint="full spread in basis points, >= 0")
+
     @classmethod
     def none(cls) -> Costs:
         """Trading is free: fills at mid, no commission."""
@@ -50,9 +55,9 @@ class Costs:
         return not (self.spread_multiplier or self.slippage_bps or self.commission_bps)
 
     def half_spread(self, pair: Pair) -> float:
-        """Half the spread of ``pair`` plus slippage, as a fraction of the mid price."""
+        """Half the spread of ``pair``, as a fraction of the mid price."""
         if not self.spread_multiplier:
-            return self.slippage_bps * 1e-4
+            return 0.0
         for currency in pair:
             if currency not in self.spread_bps:
                 raise MissingDataError(
@@ -60,15 +65,11 @@ class Costs:
                     hint=f"add {currency} to spread_bps (full spread in basis points), or use costs=None",
                 )
         full = self.spread_bps[pair.base] + self.spread_bps[pair.quote]
-        return (full / 2 * self.spread_multiplier + self.slippage_bps) * 1e-4
+        return full / 2 * self.spread_multiplier * 1e-4
 
     def trading_cost(self, currencies: Sequence[str], account_currency: str) -> FloatArray:
         """Cost of moving each currency's weight by 1 against the account currency, as a fraction of NAV."""
+        other = (self.slippage_bps + self.commission_bps) * 1e-4
         return np.array(
-            [
-                0.0
-                if c == account_currency
-                else self.half_spread(Pair(c, account_currency)) + self.commission_bps * 1e-4
-                for c in currencies
-            ]
+            [0.0 if c == account_currency else self.half_spread(Pair(c, account_currency)) + other for c in currencies]
         )

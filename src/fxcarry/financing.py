@@ -96,6 +96,12 @@ class PairRateFinancing:
     short_rate: Number | Mapping[str, Number]
     year_days: int = 365
 
+    def __attrs_post_init__(self) -> None:
+        for name, given in (("long_rate", self.long_rate), ("short_rate", self.short_rate)):
+            for where, rate in given.items() if isinstance(given, Mapping) else [("", given)]:
+                if not to_decimal(rate).is_finite():
+                    raise ConfigError(f"{name} {where} is {rate}", hint="an annual decimal such as -0.03")
+
     def rate(self, instrument: str, units: Any) -> Decimal:
         """The annual rate that applies to the side held; MissingDataError where a mapping lacks the instrument."""
         table = self.long_rate if units > 0 else self.short_rate
@@ -248,7 +254,9 @@ class CurrencyBalanceFinancing:
                 if currency != account.currency:
                     worth = _price(snapshot, Pair(currency, account.currency), trade_date)
                 bearing = max(balance - to_decimal(self.free_balance) / worth, Decimal(0))
-                scale = min(account.nav / to_decimal(self.full_rate_nav), Decimal(1)) if self.full_rate_nav else 1
+                scale = Decimal(1)
+                if self.full_rate_nav:
+                    scale = min(max(account.nav / to_decimal(self.full_rate_nav), Decimal(0)), Decimal(1))
                 annual = max(to_decimal(rate.value) - to_decimal(self.credit_spread), Decimal(0)) * scale
             else:
                 bearing = balance
@@ -282,6 +290,9 @@ class FinancingBook:
 
     def new(self, postings: Sequence[Posting]) -> list[Posting]:
         """The postings not seen before; they count as posted from now on."""
-        fresh = [p for p in postings if p.key not in self._posted]
-        self._posted.update(p.key for p in fresh)
+        fresh = []
+        for posting in postings:
+            if posting.key not in self._posted:
+                self._posted.add(posting.key)
+                fresh.append(posting)
         return fresh

@@ -135,7 +135,8 @@ class TransactionLog:
         self.ticks += count
 
     def __len__(self) -> int:
-        return len(self._fills) + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
+        charged = sum(1 for fill in self._fills if fill[9])
+        return len(self._fills) + charged + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
 
     def __iter__(self) -> Iterator[Transaction]:
         scale = Decimal(10 ** minor_digits(self.account_currency))
@@ -158,7 +159,7 @@ class TransactionLog:
                         amount=Decimal(int(stretch.posted[here, j])) / scale,
                         currency=self.account_currency,
                         instrument=self.names[j],
-                        units=to_decimal(float(held[here, j])),
+                        units=to_decimal(float(held[here - (tape.rolls_first[here] and here > 0), j])),
                         mid=to_decimal(float(tape.mid[here, j])),
                         conversion=to_decimal(float(tape.conversion[here, j])),
                         trade_date=day,
@@ -198,6 +199,8 @@ class TransactionLog:
     def columns(self) -> Columns:
         """Everything by tick, joined."""
         stretches = [s for s in self._stretches if s.count]
+        if not stretches:
+            raise LedgerError("nothing was booked", hint="advance the broker over at least one tick first")
 
         def joined(part: Any) -> Any:
             parts = [part(s) for s in stretches]
@@ -245,7 +248,8 @@ class Columns:
 
 @attrs.frozen(eq=False)
 class Attribution:
-    """Each day's change of NAV in account currency, by where it came from; ``*_by_instrument`` are totals.
+    """Each day's change of NAV in account currency, by where it came from; ``*_by_instrument`` are totals
+    (``spot_by_instrument`` with translation).
 
     ``nav`` is at the end of each ``day`` (17:00 New York). A cost paid is negative.
     """
@@ -309,7 +313,7 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
         np.add.at(open_pnl, where, (at - price) * traded - realized)
         np.add.at(translation, where, realized * (fill_conversion - x))
         np.add.at(rounding, day, (posted + charged) / scale - realized * fill_conversion - commission)
-        np.add.at(postings, day, 1.0 + (charged != 0))
+        np.add.at(postings, day, 1.0 + (commission != 0))
         filled = np.bincount(where[1], traded, count)
         if np.abs(filled - units[-1]).max() > 1e-6:
             raise LedgerError(f"the fills add up to {filled} units, the book holds {units[-1]}")
@@ -346,7 +350,7 @@ def _check(result: Attribution, opening: float, postings: FloatArray, half_unit:
     change = np.diff(result.nav, prepend=opening)
     explained = sum(getattr(result, term) for term in Attribution.TERMS)
     gap = change - explained
-    tolerance = 0.01 * half_unit + 1e-10 * np.abs(result.nav)
+    tolerance = 0.01 * half_unit + 1e-12 * np.abs(result.nav)
     broken = ~(np.abs(gap) <= tolerance)
     if broken.any():
         d = int(broken.argmax())

@@ -37,6 +37,15 @@ def from_ns(at: np.datetime64) -> datetime:
     return microseconds.replace(tzinfo=UTC)
 
 
+def forward_filled(values: FloatArray) -> FloatArray:
+    """Each column's last number so far; NaN before its first."""
+    if np.isfinite(values).all():
+        return values
+    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
+    np.maximum.accumulate(rows, axis=0, out=rows)
+    return np.take_along_axis(values, rows, axis=0)
+
+
 @attrs.frozen(eq=False)
 class RateSeries:
     """The published history of one currency's rate, with every vintage.
@@ -187,7 +196,7 @@ class MarketHistory:
         """The same market as account currency per unit, with columns in the order of ``currencies``.
 
         The account currency itself may be listed: its spot is 1. Raises MissingDataError for a currency without a
-        column or without rates.
+        column.
         """
         for currency in (account_currency, *currencies):
             if currency != self.numeraire and currency not in self.currencies:
@@ -203,7 +212,9 @@ class MarketHistory:
         half = None
         if self.half_spread is not None:
             spread = {c: self.half_spread[:, i] for i, c in enumerate(self.currencies)}
-            half = np.stack([spread.get(c, np.zeros(len(self))) for c in currencies], 1)
+            none = np.zeros(len(self))
+            own = spread.get(account_currency, none)  # the account currency's own leg, paid against every other
+            half = np.stack([none if c == account_currency else spread.get(c, none) + own for c in currencies], 1)
         return attrs.evolve(self, currencies=tuple(currencies), spot=spot, numeraire=account_currency, half_spread=half)
 
     def rate_matrix(self, at: TimeArray, currencies: Sequence[str]) -> FloatArray:
@@ -294,17 +305,24 @@ class MarketView:
         return self._series("trading_cost")
 
     def spot_rows(self, n: int) -> FloatArray:
-        """The last ``n`` rows of spot as a read-only array (fewer near the start), newest last."""
+        """The last ``n`` rows of spot as a read-only array (fewer near the start), newest last.
+
+        The last quote stands where a row has none; NaN before a currency's first.
+        """
         rows: FloatArray = self._columns.spot[max(0, self._row + 1 - n) : self._row + 1]
         return rows
 
+    def _raw_rows(self, n: int) -> FloatArray:
+        rows: FloatArray = self._columns.quoted[max(0, self._row + 1 - n) : self._row + 1]
+        return rows
+
     def history(self, n: int) -> pd.DataFrame:
-        """The last ``n`` rows of spot, newest last."""
-        return self._columns.to_frame(self.spot_rows(n), self._row)
+        """The last ``n`` rows of spot, newest last, NaN where there was no quote."""
+        return self._columns.to_frame(self._raw_rows(n), self._row)
 
     def returns(self, n: int) -> pd.DataFrame:
         """The last ``n`` simple spot returns from row to row, newest last, NaN where a quote is missing."""
-        spot = self.spot_rows(n + 1)
+        spot = self._raw_rows(n + 1)
         return self._columns.to_frame(spot[1:] / spot[:-1] - 1.0, self._row)
 
     def __repr__(self) -> str:
@@ -331,20 +349,15 @@ class MarketColumns:
     financing_short: FloatArray
     trading_cost: FloatArray
     tradable_carry: FloatArray = attrs.field(init=False)
+    quoted: FloatArray = attrs.field(init=False)
     _index: Any = None
 
     def __attrs_post_init__(self) -> None:
+        self.quoted = self.spot
+        self.spot = forward_filled(self.quoted)
         self.tradable_carry = np.where(np.isfinite(self.spot[self.row]), self.carry, np.nan)
-        arrays = (
-            self.spot,
-            self.rates,
-            self.carry,
-            self.financing_long,
-            self.financing_short,
-            self.trading_cost,
-            self.tradable_carry,
-        )
-        for array in arrays:
+        signals = (self.rates, self.carry, self.financing_long, self.financing_short, self.trading_cost)
+        for array in (self.spot, self.quoted, self.tradable_carry, *signals):
             array.setflags(write=False)
 
     def to_series(self, values: FloatArray) -> pd.Series:

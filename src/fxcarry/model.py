@@ -47,8 +47,8 @@ class Pair(NamedTuple):
     def parse(cls, text: str) -> Pair:
         """Read ``"AUDUSD"``, ``"AUD/USD"``, ``"AUD_USD"`` or ``"AUD.USD"``; raise ConfigError on anything else."""
         plain = str(text).strip()
-        for separator in "/_.-":
-            plain = plain.replace(separator, "", 1)
+        if len(plain) == 7 and plain[3] in "/_.-":
+            plain = plain[:3] + plain[4:]
         if len(plain) != 6:
             raise ConfigError(f"{text!r} is not a currency pair", hint='write it like "AUDUSD", "AUD/USD" or "AUD_USD"')
         base, quote = check_currency(plain[:3], "base"), check_currency(plain[3:], "quote")
@@ -60,10 +60,10 @@ class Pair(NamedTuple):
     def market(cls, one: str, other: str) -> Pair:
         """The pair of two currencies in market order: ``Pair.market("USD", "EUR")`` is EURUSD."""
 
-        def rank(currency: str) -> tuple[int, int]:
-            return (_PRECEDENCE.get(currency, 50), 0) if currency != "JPY" else (99, 0)
+        def rank(currency: str) -> tuple[int, str]:
+            return (99 if currency == "JPY" else _PRECEDENCE.get(currency, 50), currency)
 
-        first, second = (one, other) if rank(one) <= rank(other) else (other, one)
+        first, second = sorted((one.upper(), other.upper()), key=rank)
         return cls.parse(first + second)
 
     @property
@@ -81,7 +81,7 @@ class Pair(NamedTuple):
 
 
 def minor_digits(currency: str) -> int:
-    """Decimal places money in ``currency`` is posted with (2; 0 for JPY, KRW, CLP, ISK, HUF is posted with 2)."""
+    """Decimal places that money in ``currency`` is posted with: none for JPY, KRW, CLP and ISK, else 2."""
     return 0 if currency in {"JPY", "KRW", "CLP", "ISK"} else 2
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fxcarry.backtest import PERIODS, Day, period_of, universe_of
+from fxcarry.backtest import Day, period_of, universe_of
 from fxcarry.conventions import roll_days, trade_date
 from fxcarry.covariance import ewma_volatility
 from fxcarry.engine import Engine
@@ -15,6 +15,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.market import MarketView
 from fxcarry.model import Pair
 from fxcarry.protocols import DataFeed
+from fxcarry.report import PERIODS
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
 

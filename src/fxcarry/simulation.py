@@ -21,7 +21,7 @@ from fxcarry.clock import SteppedClock
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
 from fxcarry.ledger import TransactionLog
-from fxcarry.market import MarketHistory, from_ns
+from fxcarry.market import MarketHistory
 from fxcarry.model import (
     Account,
     FloatArray,
@@ -90,7 +90,7 @@ class SimBroker:
     Args:
         cash: opening balance in account currency.
         account_currency: the currency money is kept in.
-        costs: what trading costs; ``None`` = fills at mid.
+        costs: what trading costs where quotes carry no spread of their own; ``None`` = nothing.
         financing: pair rates or benchmark ± mark-up; ``None`` = no financing (and no rates needed).
         margin_rate: required margin / notional of every instrument.
         closeout_level: everything is closed when NAV <= this share of the margin used.
@@ -144,6 +144,8 @@ class SimBroker:
         self._orders: list[Sequence[Order]] = []
         self._known: dict[str, Order] = {}
         self._known_batches = 0
+        self._planned: set[tuple[datetime, str, str, int]] = set()
+        self._serial = 0
         self._final: dict[str, OrderResult] = {}
         self._settled = 0
         self.events: list[tuple[str, str, int]] = []
@@ -205,8 +207,8 @@ class SimBroker:
         """
         tape = self._loaded()
         tick = self._tick + 1
+        before = self.units
         while tick < stop:
-            before = self.units
             if tape.any_fresh[tick]:
                 if self._has_stops:
                     self._trigger_stops(tick)
@@ -237,6 +239,7 @@ class SimBroker:
             self.log.book_rolls(posted[:count], exact[:count], nav[:count], self.units, self.average)
             tick += count
             self._tick = tick - 1
+            before = self.units
             if breach is not None:
                 break
         return self._tick + 1
@@ -315,7 +318,7 @@ class SimBroker:
     def _close(self, tick: int, j: int, reason: str) -> None:
         units = -self._units[j]
         order = Order(
-            client_id=f"{reason.replace(' ', '-')}-{self.names[j]}-{self.log.next_id}",
+            client_id=f"{reason.replace(' ', '-')}-{self.names[j]}-{self._next_serial()}",
             instrument=self.names[j],
             units=to_decimal(units),
             is_reducing=True,
@@ -323,6 +326,10 @@ class SimBroker:
         )
         self._orders.append((order,))
         self._fill(self._prices(tick), j, units, True, None, (order,), 0)
+
+    def _next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
 
     def _drop(self, instrument: str | None, reason: str) -> None:
         """Cancel the waiting orders of one instrument, or (None) all of them."""
@@ -403,9 +410,9 @@ class SimBroker:
         charged = round(commission * self._scale)
         self._cash += posted + charged
         self._units[j], self._average[j] = now, average
-        if now == 0:
+        if now * held <= 0:  # flat, or new on this side: an earlier stop was for another position
             self._stop_fraction[j] = self._stop[j] = math.nan
-        else:
+        if now:
             if stop_fraction is not None:
                 self._stop_fraction[j] = stop_fraction
             fraction = self._stop_fraction[j]
@@ -521,9 +528,13 @@ class SimBroker:
         return [self._result(orders[index]) for orders, index in self._pending]
 
     def place_plan(self, plan: Plan) -> None:
-        """Accept all orders of a plan; each fills at the next fresh quote of its instrument."""
+        """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice."""
         self._orders.append(plan)
-        self._pending.extend((plan, index) for index in range(len(plan)))
+        for index, leg in enumerate(plan.legs):
+            key = (plan.at, leg.name, leg.kind, plan.attempt)  # what its client id is derived from
+            if key not in self._planned:
+                self._planned.add(key)
+                self._pending.append((plan, index))
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
@@ -581,7 +592,7 @@ class SimBroker:
         return [
             self.place_market_order(
                 Order(
-                    client_id=f"flatten-{name}-{self.log.next_id}",
+                    client_id=f"flatten-{name}-{self._next_serial()}",
                     instrument=name,
                     units=to_decimal(-self.units[j]),
                     is_reducing=True,

@@ -14,7 +14,7 @@ from fxcarry.conventions import day_count, roll_days_table, session_ends, trade_
 from fxcarry.costs import Costs
 from fxcarry.errors import MissingDataError
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
-from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
+from fxcarry.market import MarketHistory, RateSeries, TimeArray, forward_filled, from_ns, to_ns
 from fxcarry.model import FloatArray, Pair, Snapshot
 
 LinearFinancing = PairRateFinancing | BenchmarkFinancing
@@ -118,13 +118,6 @@ def closing_level(level: FloatArray, units: FloatArray) -> FloatArray:
     return np.concatenate([np.where(units > 0, level + slack, -np.inf), np.where(units < 0, slack - level, -np.inf)])
 
 
-def forward_filled(values: FloatArray) -> FloatArray:
-    """Each column's last number so far; 0 before its first."""
-    rows = np.where(np.isfinite(values), np.arange(len(values))[:, None], 0)
-    np.maximum.accumulate(rows, axis=0, out=rows)
-    return np.nan_to_num(np.take_along_axis(values, rows, axis=0))
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class TapeMaker:
     """What a tape is made with: the pairs of the book, the account currency, what trading costs and holding earns.
@@ -148,7 +141,7 @@ class TapeMaker:
         row, fresh = clock.row, clock.is_fresh
         return self.make(
             currencies=history.currencies,
-            spot=forward_filled(history.spot)[row],
+            spot=np.nan_to_num(forward_filled(history.spot)[row]),
             is_fresh=np.isfinite(history.spot)[row] & fresh[:, None],
             half_spread=None if history.half_spread is None else history.half_spread[row],
             at=clock.at,
@@ -165,25 +158,30 @@ class TapeMaker:
         """
         at = to_ns(snapshot.at)
         instants = np.array([at], "datetime64[ns]")
-        first, last = trade_dates(np.array([at if previous is None else to_ns(previous.at), at], "datetime64[ns]"))
+        since = at if previous is None else to_ns(previous.at)
+        first, last = trade_dates(just_before(np.array([since, at], "datetime64[ns]")))
         weekdays = np.arange(first, last + 1)
         ends = session_ends(weekdays[np.is_busday(weekdays)])
         if previous is not None:
-            instants = np.union1d(ends[(ends > to_ns(previous.at)) & (ends <= at)], instants)
+            instants = np.union1d(ends[(ends > since) & (ends <= at)], instants)
         currencies = sorted({c for p in self.pairs for c in p} - {self.account_currency})
         shape = (len(instants), len(currencies))
         spot, half, fresh = np.empty(shape), np.zeros(shape), np.zeros(shape, bool)
-        newest = np.datetime64(0, "ns")
         for i, currency in enumerate(currencies):
             spot[:, i], half[:, i], seen = _quoted(snapshot, currency, self.account_currency)
-            observed = to_ns(seen)
-            newest = max(newest, observed)
             fresh[-1, i] = True
             if previous is not None:
                 before, _, last_seen = _quoted(previous, currency, self.account_currency)
-                spot[instants < observed, i] = before
-                fresh[-1, i] = observed > to_ns(last_seen)
-                spot[-1, i] = spot[-1, i] if observed <= at else before
+                spot[instants < to_ns(seen), i] = before
+                fresh[-1, i] = seen > last_seen
+        own, own_half = np.zeros((len(instants), len(self.pairs))), np.zeros((len(instants), len(self.pairs)))
+        for j, pair in enumerate(self.pairs):
+            leg, earlier = _leg(snapshot, *pair), None if previous is None else _leg(previous, *pair)
+            if leg is not None:
+                own[:, j], own_half[:, j], seen = leg
+                if previous is not None:  # 0 = made of its legs, where the pair itself had no quote then
+                    own[instants < to_ns(seen), j] = 0.0 if earlier is None else earlier[0]
+        newest = max(to_ns(quote.as_of) for quote in snapshot.quotes.values())
         is_last = np.arange(len(instants)) == len(instants) - 1
         return self.make(
             currencies=currencies,
@@ -195,6 +193,7 @@ class TapeMaker:
             is_day_end=np.isin(instants, ends),
             rolls_first=is_last & (newest == at),
             rates=_rates_of(snapshot, previous),
+            quoted=(own, own_half),
         )
 
     def make(
@@ -209,8 +208,12 @@ class TapeMaker:
         is_day_end: NDArray[np.bool_],
         rolls_first: NDArray[np.bool_],
         rates: MarketHistory,
+        quoted: tuple[FloatArray, FloatArray] | None = None,
     ) -> Tape:
-        """A tape from account currency per unit of each currency and the rates known (ticks × currencies)."""
+        """A tape from account currency per unit of each currency and the rates known (ticks × currencies).
+
+        ``quoted`` are mid and relative half spread of the pairs' own quotes (ticks × instruments, 0 = none).
+        """
         column = {c: i for i, c in enumerate(currencies)}
         ones, always = np.ones(len(at)), np.ones(len(at), bool)
 
@@ -220,14 +223,17 @@ class TapeMaker:
         def fresh(currency: str) -> NDArray[np.bool_]:
             return always if currency == self.account_currency else is_fresh[:, column[currency]]
 
-        base_value = _columns(value(p.base) for p in self.pairs)
         conversion = _columns(value(p.quote) for p in self.pairs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mid = np.nan_to_num(base_value / conversion, posinf=0.0)
-        half = np.array([self.costs.half_spread(p) for p in self.pairs])
+            mid = np.nan_to_num(_columns(value(p.base) for p in self.pairs) / conversion, posinf=0.0)
+        seen = np.zeros(mid.shape)
         if half_spread is not None:
             seen = _columns(half_spread[:, [column[c] for c in p if c in column]].sum(1) for p in self.pairs)
-            half = np.where(seen > 0, seen, half)
+        if quoted is not None:  # the pair's own quote is better than one made of two
+            mid, seen = np.where(quoted[0] > 0, quoted[0], mid), np.where(quoted[0] > 0, quoted[1], seen)
+        assumed = [0.0 if s.all() else self.costs.half_spread(p) for p, s in zip(self.pairs, (seen > 0).T)]
+        half = np.where(seen > 0, seen, np.array(assumed)) + self.costs.slippage_bps * 1e-4
+        base_value = mid * conversion
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
         roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
         long, short = self._roll_amounts(rates, at, mid, conversion, roll_days)

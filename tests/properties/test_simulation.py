@@ -149,9 +149,7 @@ def run(case: Case, mode: Mode) -> SimBroker:
             broker.sync(Snapshot(from_ns(at), quotes, known))
             give(broker, case.orders.get(tick, ()))
         return broker
-    broker.prepare(
-        history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
-    )
+    broker.prepare(history, clock)
     breaks = np.random.default_rng(len(clock))
 
     def screen(block: Block) -> int | None:
@@ -441,9 +439,7 @@ def test_long_a_pair_is_short_its_inverse(seed: int, units: int, side: int) -> N
     def profit(pair: str, size: float) -> np.ndarray:
         broker = SimBroker(account_currency="EUR", cash=10**8)
         broker.get_instruments([Pair.parse(pair)])
-        broker.prepare(
-            history, at=clock.at, day=clock.day, row=clock.row, is_fresh=clock.is_fresh, is_day_end=clock.is_day_end
-        )
+        broker.prepare(history, clock)
         broker.place_market_order(Order(client_id="a", instrument=pair, units=to_decimal(size)))
         broker.advance(len(clock))
         nav: np.ndarray = broker.log.columns().nav - 1e8
