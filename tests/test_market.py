@@ -227,13 +227,12 @@ def columns(spot: np.ndarray = SPOT) -> MarketColumns:
         currencies=("EUR", "JPY"),
         account_currency="USD",
         times=instants(*TIMES),
-        spot=spot.copy(),
+        quoted=spot.copy(),
         at=ticks,
         row=np.array([0, 1, 2, 3]),
         rates=table.copy(),
         carry=table - 0.02,
-        financing_long=table - 0.03,
-        financing_short=0.01 - table,
+        financing=lambda: (table - 0.03, 0.01 - table),
         trading_cost=np.array([1e-4, 2e-4]),
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -216,11 +216,25 @@ def roll_days_table(
     pair: Pair | str, first: date, last: date, holidays: Holidays | None = None
 ) -> tuple[DateArray, NDArray[np.int64]]:
     """Every trade date from ``first`` to ``last`` (both included) as datetime64[D], and its :func:`roll_days`."""
-    days = np.arange(np.datetime64(_day(first), "D"), np.datetime64(_day(last), "D") + _ONE)
+    if holidays is None:
+        return _built_in_table(_pair(pair), _day(first), _day(last))
+    return _table(_pair(pair), _day(first), _day(last), holidays)
+
+
+@lru_cache(maxsize=256)
+def _built_in_table(pair: Pair, first: date, last: date) -> tuple[DateArray, NDArray[np.int64]]:
+    days, rolls = _table(pair, first, last, None)
+    days.setflags(write=False)
+    rolls.setflags(write=False)
+    return days, rolls
+
+
+def _table(pair: Pair, first: date, last: date, holidays: Holidays | None) -> tuple[DateArray, NDArray[np.int64]]:
+    days = np.arange(np.datetime64(first, "D"), np.datetime64(last, "D") + _ONE)
     days = days[np.is_busday(days)]
     if not days.size:
         return days, np.empty(0, np.int64)
-    values = _value_dates(_pair(pair), days, holidays, and_next=True)
+    values = _value_dates(pair, days, holidays, and_next=True)
     return days, np.diff(values).astype(np.int64)
 
 

@@ -19,7 +19,6 @@ from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, MissingDataError
-from fxcarry.financing import RollInputs
 from fxcarry.journal import MemoryJournal
 from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
@@ -147,54 +146,31 @@ class Engine:
         progress(total, total)
 
     def _columns(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
-        shape = (len(clock), len(self.universe))
-        account = self.broker.account_currency
-        financing = self.financing
-        long = np.full(shape, np.nan)
-        short = np.full(shape, np.nan)
+        broker, book, account = self.broker, self.book, self.broker.account_currency
+        rates = carry = np.full((len(clock), len(self.universe)), np.nan)
         if any(c in history.rates for c in self.universe):
             rates = history.rate_matrix(clock.at, self.universe)
-            own = history.rate_matrix(clock.at, [account])
-            carry = rates - own
-        else:
-            rates = carry = np.full(shape, np.nan)
-            own = np.full((len(clock), 1), np.nan)
-        if financing is not None and len(self.book.names):
-            # A year of holding one account-currency unit of each instrument, both ways.
-            def of(side: int) -> FloatArray:
-                known = {**dict(zip(self.universe, rates.T)), account: own[:, 0]}
-                return np.stack([known[i.exposure[side]] for i in self.book.instruments], 1)
+            carry = rates - history.rate_matrix(clock.at, [account])
 
-            def basis(side: int) -> FloatArray:
-                codes = [i.exposure[side] for i in self.book.instruments]
-                return np.array([float(history.rates[c].day_count) if c in history.rates else 365.0 for c in codes])
+        def financing() -> tuple[FloatArray, FloatArray]:
+            long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
+            if book.names:
+                pair_long, pair_short = attrs.evolve(broker.maker, financing=self.financing).annual(history, clock.at)
+                is_base = book.side > 0
+                long[:, book.column] = np.where(is_base, pair_long, pair_short)
+                short[:, book.column] = np.where(is_base, pair_short, pair_long)
+            return long, short
 
-            ones = np.ones((len(clock), len(self.book.names)))
-            pair_long, pair_short = financing.per_unit(
-                RollInputs(
-                    names=self.book.names,
-                    price=ones,
-                    days=ones * 365.0,
-                    base_rate=of(0),
-                    quote_rate=of(1),
-                    base_day_count=basis(0),
-                    quote_day_count=basis(1),
-                )
-            )
-            is_base = np.array([h.is_base for h in self.book.holdings])
-            long[:, self.book.column] = np.where(is_base, pair_long, pair_short)
-            short[:, self.book.column] = np.where(is_base, pair_short, pair_long)
         return MarketColumns(
             currencies=self.universe,
             account_currency=account,
             times=history.times,
-            spot=history.spot,
+            quoted=history.spot,
             at=clock.at,
             row=clock.row,
             rates=rates,
             carry=carry,
-            financing_long=long,
-            financing_short=short,
+            financing=financing,
             trading_cost=self.costs.trading_cost(self.universe, account),
         )
 

@@ -7,7 +7,7 @@ published (``available_at``) and in force (``as_of``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -331,7 +331,10 @@ class MarketView:
 
 @attrs.define(eq=False)
 class MarketColumns:
-    """The arrays behind the views, in universe order: ``spot`` by history row, the rest by tick.
+    """The arrays behind the views, in universe order: ``quoted`` by history row, the rest by tick.
+
+    ``spot`` is ``quoted`` with the last quote standing where a row has none. ``financing()`` makes the financing of
+    being long and short, a year's worth, for every tick.
 
     ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view is handed
     out; nothing after them is reachable through a view.
@@ -340,25 +343,42 @@ class MarketColumns:
     currencies: tuple[str, ...]
     account_currency: str
     times: TimeArray
-    spot: FloatArray
+    quoted: FloatArray
     at: TimeArray
     row: NDArray[np.int64]
     rates: FloatArray
     carry: FloatArray
-    financing_long: FloatArray
-    financing_short: FloatArray
+    financing: Callable[[], tuple[FloatArray, FloatArray]]
     trading_cost: FloatArray
+    spot: FloatArray = attrs.field(init=False)
     tradable_carry: FloatArray = attrs.field(init=False)
-    quoted: FloatArray = attrs.field(init=False)
-    _index: Any = None
+    _made: tuple[FloatArray, FloatArray] | None = attrs.field(init=False, default=None)
+    _index: Any = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.quoted = self.spot
         self.spot = forward_filled(self.quoted)
-        self.tradable_carry = np.where(np.isfinite(self.spot[self.row]), self.carry, np.nan)
-        signals = (self.rates, self.carry, self.financing_long, self.financing_short, self.trading_cost)
-        for array in (self.spot, self.quoted, self.tradable_carry, *signals):
+        self.tradable_carry = self.carry
+        if not np.isfinite(self.spot).all():
+            self.tradable_carry = np.where(np.isfinite(self.spot[self.row]), self.carry, np.nan)
+        for array in (self.spot, self.quoted, self.rates, self.carry, self.tradable_carry, self.trading_cost):
             array.setflags(write=False)
+
+    @property
+    def financing_long(self) -> FloatArray:
+        """Annual financing of being long each currency; made when first asked for."""
+        return self._made_financing()[0]
+
+    @property
+    def financing_short(self) -> FloatArray:
+        """Annual financing of being short each currency; made when first asked for."""
+        return self._made_financing()[1]
+
+    def _made_financing(self) -> tuple[FloatArray, FloatArray]:
+        if self._made is None:
+            self._made = self.financing()
+            for array in self._made:
+                array.setflags(write=False)
+        return self._made
 
     def to_series(self, values: FloatArray) -> pd.Series:
         """A labeled copy of one vector."""

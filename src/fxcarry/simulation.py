@@ -170,7 +170,8 @@ class SimBroker:
         return {str(p): Instrument(name=str(p), exposure=p, margin_rate=margin) for p in wanted}
 
     @property
-    def _maker(self) -> TapeMaker:
+    def maker(self) -> TapeMaker:
+        """What this broker's tapes are made with."""
         return TapeMaker(
             pairs=self._pairs,
             account_currency=self.account_currency,
@@ -181,13 +182,13 @@ class SimBroker:
 
     def prepare(self, history: MarketHistory, clock: SteppedClock) -> Tape:
         """Load stored history (in account currency, one column a currency) as the tape to be advanced over."""
-        return self._load(self._maker.of_history(history, clock))
+        return self._load(self.maker.of_history(history, clock))
 
     def sync(self, snapshot: Snapshot) -> Account:
         """Advance to a live snapshot: book every 17:00 roll since the last one, trigger stops, fill what waits."""
         if self._snapshot is not None and snapshot.at <= self._snapshot.at:
             return self.account()
-        tape = self._load(self._maker.of_snapshot(snapshot, self._snapshot))
+        tape = self._load(self.maker.of_snapshot(snapshot, self._snapshot))
         self._snapshot = snapshot
         self.advance(len(tape.at))
         return self.account()

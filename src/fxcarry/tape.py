@@ -261,37 +261,50 @@ class TapeMaker:
     ) -> tuple[FloatArray, FloatArray]:
         if self.financing is None:
             return np.zeros(mid.shape), np.zeros(mid.shape)
-        base = [p.base for p in self.pairs]
-        quote = [p.quote for p in self.pairs]
-        if isinstance(self.financing, PairRateFinancing):  # its rates are the broker's own; no benchmark is needed
-            base_rate = quote_rate = np.zeros(mid.shape)
-        else:
-            base_rate = rates.rate_matrix(at, base)
-            quote_rate = rates.rate_matrix(at, quote)
-            unknown = ~np.isfinite(base_rate + quote_rate) & (mid > 0) & (days > 0)
+        rolls = self._inputs(rates, at, mid, days.astype(float))
+        unknown = ~np.isfinite(rolls.base_rate + rolls.quote_rate)
+        if unknown.any():
+            unknown &= (mid > 0) & (days > 0)
             if unknown.any():
                 tick, j = (int(x[0]) for x in np.nonzero(unknown))
                 raise MissingDataError(
                     f"no rate known for {self.names[j]} at the roll of {str(at[tick])[:10]}",
                     hint="start later, or supply the rate; a missing rate is never taken to be zero",
                 )
+        long, short = self.financing.per_unit(rolls)
+        in_minor = conversion * self.scale
+        return np.nan_to_num(long * in_minor), np.nan_to_num(short * in_minor)
+
+    def annual(self, rates: MarketHistory, at: TimeArray) -> tuple[FloatArray, FloatArray]:
+        """What being long and being short each pair earns in a year of 365 days, as a fraction (ticks × instruments)."""
+        ones = np.ones((len(at), len(self.pairs)))
+        if self.financing is None:
+            return ones * np.nan, ones * np.nan
+        return self.financing.per_unit(self._inputs(rates, at, ones, ones * 365.0))
+
+    def _inputs(self, rates: MarketHistory, at: TimeArray, price: FloatArray, days: FloatArray) -> RollInputs:
+        known: dict[str, FloatArray] = {}
+        if isinstance(self.financing, BenchmarkFinancing):  # pair rates are the broker's own and need no benchmark
+            needed = sorted({c for pair in self.pairs for c in pair})
+            known = dict(zip(needed, rates.rate_matrix(at, needed).T))
+        nothing = np.zeros(len(at))
         series = rates.rates
 
-        def basis(currencies: list[str]) -> FloatArray:
-            return np.array([float(series[c].day_count if c in series else day_count(c)) for c in currencies])
+        def side(place: int) -> tuple[FloatArray, FloatArray]:
+            codes = [pair[place] for pair in self.pairs]
+            basis = [float(series[c].day_count if c in series else day_count(c)) for c in codes]
+            return _columns(known.get(c, nothing) for c in codes), np.array(basis)
 
-        long, short = self.financing.per_unit(
-            RollInputs(
-                names=self.names,
-                price=mid,
-                days=days.astype(float),
-                base_rate=np.nan_to_num(base_rate),
-                quote_rate=np.nan_to_num(quote_rate),
-                base_day_count=basis(base),
-                quote_day_count=basis(quote),
-            )
+        (base_rate, base_days), (quote_rate, quote_days) = side(0), side(1)
+        return RollInputs(
+            names=self.names,
+            price=price,
+            days=days,
+            base_rate=base_rate,
+            quote_rate=quote_rate,
+            base_day_count=base_days,
+            quote_day_count=quote_days,
         )
-        return long * (conversion * self.scale), short * (conversion * self.scale)
 
 
 def _columns(vectors: Iterable[FloatArray]) -> FloatArray:

@@ -79,13 +79,12 @@ def view_at(
         currencies=tuple(currencies),
         account_currency=account_currency,
         times=history.times,
-        spot=history.in_currency(account_currency, currencies).spot,
+        quoted=history.in_currency(account_currency, currencies).spot,
         at=clock.at,
         row=clock.row,
         rates=rates,
         carry=carry,
-        financing_long=carry - markup,
-        financing_short=-carry - markup,
+        financing=lambda: (carry - markup, -carry - markup),
         trading_cost=Costs().trading_cost(currencies, account_currency),
     )
     return MarketView(columns, tick)

@@ -1,0 +1,875 @@
+"""The command, as a person uses it: what it prints, writes and returns, and how it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import io
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fxcarry
+from fxcarry.backtest import universe_of
+from fxcarry.cli import main
+from fxcarry.conventions import roll_days, trade_date, value_date
+from fxcarry.model import Pair
+from fxcarry.testing import market_history
+
+FILES = ["nav.csv", "report.html", "summary.json", "trades.csv", "weights.csv"]
+KEYS = {
+    "strategy", "start", "end", "universe", "account_currency", "markup", "costs", "rules", "annual_return",
+    "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry", "cost", "variants",
+}  # fmt: skip
+OTHERS = list(universe_of(None, "USD"))
+FIRST, LAST = date(2020, 1, 6), date(2021, 12, 31)
+PERIOD = ("--start", "2020-06-01", "--end", "2021-06-30")
+COMMAND = Path(sys.executable).with_name("fxcarry")
+
+
+class Run(NamedTuple):
+    """What a command returned and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        assert self.code == 0, self
+        return json.loads(self.out)
+
+
+def fxcarry_(*arguments: str) -> Run:
+    """The command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as done:
+        main(list(arguments))
+    assert isinstance(done.value.code, int)
+    return Run(done.value.code, out.getvalue(), err.getvalue())
+
+
+def installed(*arguments: str, path: Path | None = None, **options: Any) -> Run:
+    """The installed command in a process of its own; ``path`` is one more folder to import from."""
+    environ = {**os.environ, "COLUMNS": "200", **({} if path is None else {"PYTHONPATH": str(path)})}
+    run = subprocess.run(
+        [str(COMMAND), *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environ,
+        timeout=120,
+        **options,
+    )
+    return Run(run.returncode, run.stdout, run.stderr)
+
+
+def backtest(*arguments: str) -> dict[str, Any]:
+    """The summary of one strategy, baseline where none is named, over a year of made-up prices."""
+    strategy = () if "--strategy" in arguments else ("--strategy", "baseline")
+    period = () if "--start" in arguments else PERIOD
+    [summary] = fxcarry_("backtest", "--json", *strategy, *period, *arguments).data
+    assert isinstance(summary, dict)
+    return summary
+
+
+def table(path: Path) -> tuple[list[str], list[list[str]]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        head, *rows = csv.reader(lines)
+    return head, rows
+
+
+def write_table(path: Path, head: Sequence[str], times: Sequence[object], values: Any) -> None:
+    rows = [",".join(map(str, (t, *(repr(float(v)) for v in row)))) for t, row in zip(times, values)]
+    path.write_text("\n".join([",".join(["date", *head]), *rows, ""]), "utf-8")
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two years of made-up prices and rates as files of a person's own."""
+    folder = tmp_path_factory.mktemp("market")
+    days = np.busday_offset(np.datetime64(FIRST), np.arange(520)).tolist()
+    assert days[-1] == LAST
+    history = market_history(OTHERS, days=len(days), start=FIRST)
+    write_table(folder / "prices.csv", OTHERS, days, history.spot)
+    codes = sorted(history.rates)
+    write_table(folder / "rates.csv", codes, days[::21], zip(*(history.rates[c].value for c in codes)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _desk(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command runs in a folder of its own, whose configuration names those files, on a wide screen."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "fxcarry.toml").write_text(
+        f'[feed]\nuse = "file"\nprices = "{market}/prices.csv"\nrates = "{market}/rates.csv"\n', "utf-8"
+    )
+
+
+Install = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts a plugin ``fxcarry-<name>`` with the given source where Python looks, and returns the folder."""
+    folder = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(folder)
+    before = set(sys.modules)
+
+    def write(name: str, source: str) -> Path:
+        (folder / f"fxcarry_{name}.py").write_text(source, "utf-8")
+        info = folder / f"fxcarry_{name}-0.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fxcarry-{name}\nVersion: 0.1\n", "utf-8")
+        (info / "entry_points.txt").write_text(f"[fxcarry]\n{name} = fxcarry_{name}\n", "utf-8")
+        importlib.invalidate_caches()
+        return folder
+
+    yield write
+    for module in set(sys.modules) - before:
+        if module.startswith("fxcarry_"):
+            del sys.modules[module]
+
+
+STRATEGY = """
+import attrs
+from fxcarry.plugins import Component, hookimpl
+
+@attrs.frozen
+class Odd:
+    def __call__(self, view, account):
+        {body}
+
+@hookimpl
+def fxcarry_components():
+    return [Component(kind="strategy", name="odd", config=Odd, factory=lambda s: s, summary="An odd one.")]
+"""
+
+
+# --- help
+
+
+def test_help_names_every_command() -> None:
+    run = fxcarry_("--help")
+    assert run.code == 0
+    for command in ("backtest", "carry", "roll", "plugins", "init", "config"):
+        assert re.search(rf"^  {command} ", run.out, re.MULTILINE), command
+    assert fxcarry_("-h") == run
+
+
+@pytest.mark.parametrize("command", [["backtest"], ["carry"], ["roll"], ["plugins"], ["init"], ["config", "show"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    run = fxcarry_(*command, "--help")
+    assert run.code == 0
+    assert run.out.startswith(f"Usage: fxcarry {' '.join(command)} [OPTIONS]")
+    assert run.err == ""
+
+
+def test_the_version_is_that_of_the_library() -> None:
+    assert fxcarry_("--version").out.split()[-1] == fxcarry.__version__
+    assert installed("--version") == Run(0, fxcarry_("--version").out, "")
+
+
+def test_no_command_shows_the_help() -> None:
+    run = fxcarry_()
+    assert run.code == 2
+    assert "Commands:" in run.out + run.err
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    run = fxcarry_("backtst")
+    assert run.code == 2
+    assert "Did you mean 'backtest'?" in run.err
+
+
+# --- backtest
+
+
+def test_backtest_prints_a_table_and_writes_five_files_a_strategy(tmp_path: Path) -> None:
+    run = fxcarry_("backtest", "--strategy", "baseline", "--strategy", "optimized", *PERIOD)
+    assert run.code == 0, run.err
+    assert run.err == ""  # no progress bar but on a terminal
+    for heading in ("return", "vol", "Sharpe ± SE", "max DD", "win", "turn", "spot", "carry", "cost"):
+        assert heading in run.out.splitlines()[0] + run.out.splitlines()[1]
+    lines = [line.split("  ")[0].strip() for line in run.out.splitlines()]
+    assert lines.count("baseline") == lines.count("optimized") == 1
+    assert lines.count("with rules") == 2
+    assert lines.count("without rules, no mark-up") == 2
+    for said in (
+        "the broker keeps a mark-up of 1.00% a year on each side",
+        "full spread against USD in basis points",
+        "1,000,000 USD at the start; it earns nothing",
+        "Past results promise nothing. For education only, no advice.",
+        "Leaving interest out turns",
+        "fxcarry-results/baseline, fxcarry-results/optimized",
+    ):
+        assert said in run.out
+    results = tmp_path / "fxcarry-results"
+    assert sorted(p.name for p in results.iterdir()) == ["baseline", "optimized"]
+    for folder in results.iterdir():
+        assert sorted(p.name for p in folder.iterdir()) == FILES
+
+
+def test_json_is_what_the_files_say(tmp_path: Path) -> None:
+    run = fxcarry_(
+        "backtest", "--json", "--strategy", "baseline", "--strategy", "sign", *PERIOD, "--output", "here/and/there"
+    )
+    assert [summary["strategy"] for summary in run.data] == ["baseline", "sign"]
+    for summary in run.data:
+        folder = tmp_path / "here/and/there" / summary["strategy"]
+        assert json.loads((folder / "summary.json").read_text("utf-8")) == summary
+
+
+def test_the_summary_has_the_promised_keys() -> None:
+    summary = backtest()
+    assert set(summary) >= KEYS
+    assert summary["start"] == "2020-06-01"
+    assert summary["end"] == "2021-06-30"
+    assert summary["universe"] == OTHERS
+    assert summary["account_currency"] == "USD"
+    assert summary["markup"] == 0.01
+    assert len(summary["rules"]) == 7
+    assert set(summary["variants"]) == {"no_rules", "gross", "spot_only"}
+    parts = ("spot", "carry", "cost", "translation", "rounding")
+    for figures in (summary, *summary["variants"].values()):
+        assert set(figures) >= {"annual_return", "volatility", "sharpe", "sharpe_se", *parts}
+        assert sum(figures[part] for part in parts) == pytest.approx(figures["annual_return"], abs=1e-12)
+        assert figures["cost"] <= 0
+        assert -1 < figures["max_drawdown"] <= 0
+    assert summary["variants"]["spot_only"]["carry"] == 0
+    assert summary["variants"]["gross"]["carry"] > summary["variants"]["no_rules"]["carry"]
+
+
+def test_the_parts_of_each_day_are_the_change_of_nav(tmp_path: Path) -> None:
+    backtest()
+    head, rows = table(tmp_path / "fxcarry-results/baseline/nav.csv")
+    assert head == ["date", "nav", "spot", "carry", "cost", "translation", "rounding"]
+    assert [rows[0][0], rows[-1][0]] == ["2020-06-01", "2021-06-30"]
+    assert len(rows) == np.busday_count("2020-06-01", "2021-07-01")
+    figures = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    nav = np.concatenate([[1_000_000.0], figures[:, 0]])
+    np.testing.assert_allclose(np.diff(nav), figures[:, 1:].sum(1), atol=1e-5)
+    assert figures[:, 1:5].any(0).tolist() == [True, True, True, True]
+    assert (figures[:, 3] <= 0).all()
+
+
+def test_weights_and_trades_are_by_currency_and_by_fill(tmp_path: Path) -> None:
+    backtest("--no-rules")
+    folder = tmp_path / "fxcarry-results/baseline"
+    head, rows = table(folder / "weights.csv")
+    assert head == ["date", *OTHERS]
+    held = [[float(cell) for cell in row[1:]] for row in rows]
+    assert sorted(np.sign(np.round(held[-1], 3)).tolist()) == [-1, -1, -1, 0, 0, 0, 1, 1, 1]
+    assert not any(held[0])  # nothing is held before the first decision
+    head, rows = table(folder / "trades.csv")
+    assert head[:3] == ["at", "instrument", "units"]
+    assert all(re.fullmatch(r"202\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[0]) for row in rows)
+    assert {row[1] for row in rows} <= {str(Pair.market(c, "USD")) for c in OTHERS}
+
+
+def test_the_report_is_one_file(tmp_path: Path) -> None:
+    backtest()
+    page = (tmp_path / "fxcarry-results/baseline/report.html").read_text("utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert page.count("<svg") >= 4
+    assert "<script" not in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//|@import|url\(\s*["']?https?:""", page)
+
+
+def test_without_rules(tmp_path: Path) -> None:
+    summary = backtest("--no-rules")
+    assert summary["rules"] == []
+    assert summary["variants"]["no_rules"]["final_nav"] == summary["final_nav"]
+    assert backtest()["variants"]["no_rules"]["final_nav"] == summary["final_nav"]
+
+
+def test_without_costs() -> None:
+    summary = backtest("--no-costs", "--no-rules")
+    assert summary["costs"] is None
+    assert summary["cost"] == 0
+    with_costs = backtest("--no-rules")
+    assert with_costs["cost"] < 0
+    assert summary["final_nav"] > with_costs["final_nav"]
+
+
+def test_the_markup_is_taken_from_what_is_held() -> None:
+    none, some = backtest("--markup", "0", "--no-rules"), backtest("--markup", "0.03", "--no-rules")
+    assert (none["markup"], some["markup"]) == (0.0, 0.03)
+    # 3 % a year on each of six positions of 1/3 of NAV, held for 12 of the 13 months
+    assert none["carry"] - some["carry"] == pytest.approx(0.03 * 2 * 12 / 13, rel=0.08)
+    assert none["variants"]["gross"]["carry"] == none["carry"]
+
+
+def test_the_universe_is_what_is_ranked(tmp_path: Path) -> None:
+    summary = backtest("--universe", "eur, JPY,GBP,CHF,AUD,CAD")
+    assert summary["universe"] == ["EUR", "JPY", "GBP", "CHF", "AUD", "CAD"]
+    assert table(tmp_path / "fxcarry-results/baseline/weights.csv")[0] == ["date", *summary["universe"]]
+
+
+def test_another_account_currency(tmp_path: Path) -> None:
+    summary = backtest("--account-currency", "EUR", "--cash", "500000")
+    assert summary["account_currency"] == "EUR"
+    assert summary["cash"] == 500_000
+    assert summary["universe"] == list(universe_of(None, "EUR"))
+    _, rows = table(tmp_path / "fxcarry-results/baseline/nav.csv")
+    assert float(rows[0][1]) == 500_000
+
+
+def test_deciding_more_often_trades_more() -> None:
+    turnover = [backtest("--rebalance", r, "--no-rules")["turnover"] for r in ("monthly", "weekly", "daily")]
+    assert turnover == sorted(turnover)
+    assert turnover[0] < turnover[1]
+
+
+def test_the_end_is_the_last_trade_date_at_or_before_it() -> None:
+    summary = backtest("--start", "2020-05-30", "--end", "2021-05-30")  # a Saturday and a Sunday
+    assert (summary["start"], summary["end"]) == ("2020-06-01", "2021-05-28")
+
+
+def test_the_same_command_gives_the_same_files(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        backtest("--output", folder)
+    for name in FILES:
+        assert (tmp_path / "one/baseline" / name).read_bytes() == (tmp_path / "two/baseline" / name).read_bytes(), name
+
+
+def test_settings_come_from_the_file_the_environment_and_the_command_in_that_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "fxcarry.toml").open("a", encoding="utf-8") as file:
+        file.write('[costs]\nuse = "none"\n[strategies.wide]\nuse = "baseline"\nk = 4\n[[rules]]\nuse = "drawdown"\n')
+    wide = backtest("--strategy", "wide")
+    assert wide["costs"] is None
+    assert wide["rules"] == ["drawdown"]
+    assert wide["markup"] == 0.01
+    _, rows = table(tmp_path / "fxcarry-results/wide/weights.csv")
+    assert np.count_nonzero(np.round([float(cell) for cell in rows[-1][1:]], 3)) == 8
+    (tmp_path / ".env").write_text("FXCARRY__MARKUP=0.02\n", "utf-8")
+    assert backtest("--strategy", "wide")["markup"] == 0.02
+    monkeypatch.setenv("FXCARRY__MARKUP", "0.03")
+    assert backtest("--strategy", "wide")["markup"] == 0.03
+    assert backtest("--strategy", "wide", "--markup", "0.04")["markup"] == 0.04
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--strategy", "basline"], 2, "no strategy 'basline'.*did you mean \"baseline\""),
+        (["--strategy", "baseline", "--strategy", "baseline"], 2, "one strategy twice: baseline"),
+        (["--start", "2021-06-01", "--end", "2021-01-01"], 2, "start 2021-06-01 is after end 2021-01-01"),
+        (["--start", "2010-01-01"], 4, "2010-01-01 is outside the data: prices run from 2020-01-06 to 2021-12-31"),
+        (["--end", "2030-01-01"], 4, "2030-01-01 is outside the data: prices run from 2020-01-06 to 2021-12-31"),
+        (["--start", "yesterday"], 2, "start 'yesterday' is not a date.*write it like"),
+        (["--universe", "EUR,TRY"], 4, "no prices for TRY in .*prices.csv.*it has AUD"),
+        (["--universe", "EUR,XXX"], 4, "no prices for XXX in .*prices.csv.*it has AUD"),
+        (["--universe", "EUR,euro"], 2, "'euro' is not a three-letter currency code"),
+        (["--universe", "EUR,EUR"], 2, "lists a currency twice: EUR, EUR"),
+        (["--universe", "USD"], 2, "no currency to trade"),
+        (["--account-currency", "XXX"], 4, "no prices for XXX"),
+        (["--markup", "-0.01"], 2, "markup is -0.01"),
+        (["--markup", "nan"], 2, "markup is nan"),
+        (["--markup", "much"], 2, "'much' is not a valid float"),
+        (["--cash", "0"], 2, "cash is 0"),
+        (["--cash", "nan"], 2, "cash is nan"),
+        (["--rebalance", "hourly"], 2, "'hourly' is not one of 'monthly', 'weekly', 'daily'"),
+        (["--config", "none.toml"], 2, "none.toml does not exist.*fxcarry init"),
+        (["--nonsense"], 2, "No such option '?--nonsense"),
+    ],
+)
+def test_what_is_wrong_is_told(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
+    run = fxcarry_("backtest", *arguments)
+    assert run.code == code
+    assert re.search(said, run.err, re.DOTALL), run.err
+    assert "Traceback" not in run.err
+    assert run.out == ""
+    assert not (tmp_path / "fxcarry-results").exists()
+
+
+@pytest.mark.parametrize("folder", ["taken", "taken/below"])
+def test_a_file_in_the_way_of_the_output_is_found_before_the_run(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", "utf-8")
+    run = fxcarry_("backtest", "--output", folder, "--strategy", "no-such")  # the strategy is not even looked up
+    assert run.code == 2
+    assert re.search(rf"cannot write to {folder}: .*taken is a file.*choose another place", run.err, re.DOTALL)
+    assert (tmp_path / "taken").read_text("utf-8") == "mine"
+
+
+def test_an_output_without_permission_is_found_before_the_run(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    if os.access(closed, os.W_OK):
+        pytest.skip("this user may write everywhere (root)")
+    run = fxcarry_("backtest", "--output", "closed")
+    assert run.code == 2
+    assert "no permission" in run.err
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('marckup = 1\n[feed]\nuse = "file"\nprice = "x"\n', "utf-8")
+    run = fxcarry_("backtest", "--config", "mine.toml")
+    assert run.code == 2
+    assert 'marckup: unknown key, did you mean "markup"?' in run.err
+    assert "feed.file.prices: required" in run.err
+    (tmp_path / "mine.toml").write_text("markup = = 1", "utf-8")
+    run = fxcarry_("carry", "--config", "mine.toml")
+    assert run.code == 2
+    assert "mine.toml" in run.err
+
+
+def _cell(lines: list[str], row: int, column: int, value: str) -> None:
+    cells = lines[row].split(",")
+    cells[column] = value
+    lines[row] = ",".join(cells)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda lines: _cell(lines, 199, 1, "0"), "row 200, column AUD: 0.0 is not a price"),
+        (lambda lines: _cell(lines, 199, 2, "-1.1"), "row 200, column CAD: -1.1 is not a price"),
+        (lambda lines: _cell(lines, 199, 1, "inf"), "row 200, column AUD: inf is not a finite number"),
+        (lambda lines: _cell(lines, 199, 1, "n.a."), "row 200, column AUD: 'n.a.' is not a number"),
+        (lambda lines: _cell(lines, 199, 0, "10/8/20x"), "row 200, column date: '10/8/20x' is not a date"),
+        (lambda lines: [_cell(lines, n, 1, "NaN") for n in range(200, 260)], "AUD has no price between 2020-10-0"),
+        (lambda lines: lines.insert(200, lines[199]), "row 201: 2020-10-07 is there twice"),
+        (lambda lines: lines.insert(200, lines.pop(201)), "row 202: 2020-10-08 is out of order"),
+        (lambda lines: lines.insert(200, "2020-10-08,1.1"), "row 201: 2 fields, the header has 10"),
+        (lambda lines: lines.__setitem__(slice(None), []), "prices.csv is empty"),
+        (lambda lines: lines.__setitem__(slice(1, None), []), "prices.csv has no rows"),
+        (lambda lines: lines.__setitem__(slice(None), ["\udcff\udcfe\x00"]), "not a CSV file"),
+    ],
+)
+def test_prices_that_cannot_be_used_are_told(
+    spoil: Callable[[list[str]], object], said: str, market: Path, tmp_path: Path
+) -> None:
+    lines = (market / "prices.csv").read_text("utf-8").splitlines()
+    spoil(lines)
+    text = "\n".join([*lines, ""]) if lines else ""
+    (tmp_path / "prices.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    settings = (tmp_path / "fxcarry.toml").read_text("utf-8").replace(f"{market}/prices", "prices")
+    (tmp_path / "fxcarry.toml").write_text(settings, "utf-8")
+    run = fxcarry_("backtest", *PERIOD)
+    assert run.code == 4, run
+    assert said in run.err
+    assert not (tmp_path / "fxcarry-results").exists()
+
+
+def test_a_currency_without_rates_is_refused(market: Path, tmp_path: Path) -> None:
+    lines = (market / "rates.csv").read_text("utf-8").splitlines()
+    assert lines[0].split(",")[1] == "AUD"
+    (tmp_path / "rates.csv").write_text("\n".join(",".join(row.split(",")[:1] + row.split(",")[2:]) for row in lines))
+    settings = (tmp_path / "fxcarry.toml").read_text("utf-8").replace(f"{market}/rates", "rates")
+    (tmp_path / "fxcarry.toml").write_text(settings, "utf-8")
+    run = fxcarry_("backtest", *PERIOD)
+    assert run.code == 4
+    assert "no rates for AUD" in run.err
+    assert "a missing rate is never taken to be zero" in run.err
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("return {'EUR': float('nan')}", 4, "weight for EUR at 20.* is not a number"),
+        ("return {'ZAR': 0.1}", 2, "a weight for 'ZAR' at 20.*the universe is AUD"),
+    ],
+)
+def test_a_strategy_that_answers_nonsense_is_told(install: Install, body: str, code: int, said: str) -> None:
+    install("odd", STRATEGY.format(body=body))
+    run = fxcarry_("backtest", "--strategy", "odd", *PERIOD)
+    assert run.code == code
+    assert re.search(said, run.err, re.DOTALL), run.err
+
+
+def test_debug_shows_where_an_error_comes_from() -> None:
+    plain = installed("backtest", "--strategy", "nope")
+    assert plain.code == 2
+    assert "Traceback" not in plain.err
+    run = installed("--debug", "backtest", "--strategy", "nope")
+    assert run.code != 0
+    assert "Traceback (most recent call last)" in run.err
+    assert "no strategy 'nope'" in run.err
+
+
+# --- interrupted
+
+
+def test_an_interrupted_run_leaves_no_file(install: Install, tmp_path: Path) -> None:
+    folder = install("odd", STRATEGY.format(body="import os, signal; os.kill(os.getpid(), signal.SIGINT); return {}"))
+    before = sorted(tmp_path.iterdir())
+    run = installed("backtest", "--strategy", "baseline", "--strategy", "odd", *PERIOD, path=folder)
+    assert run.code == 130
+    assert "interrupted" in run.err
+    assert "Traceback" not in run.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("step", ["_write_nav", "_write_trades", "page", "_move"])
+def test_an_interrupted_write_leaves_the_files_of_the_run_before(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    backtest("--output", "old")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(f"fxcarry.report.files.{step}", stop)
+    for folder in ("old", "new"):
+        run = fxcarry_("backtest", "--strategy", "baseline", *PERIOD, "--markup", "0.02", "--output", folder)
+        assert run.code == 130
+        assert "interrupted" in run.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("arguments", [["plugins"], ["carry"], ["--help"], ["backtest", *PERIOD]])
+def test_a_reader_that_stops_reading_is_no_error(arguments: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        run = subprocess.run([str(COMMAND), *arguments], stdout=write, stderr=subprocess.PIPE, text=True, timeout=120)
+    finally:
+        os.close(write)
+    assert run.stderr == ""
+
+
+# --- plugins
+
+
+def test_plugins_lists_what_is_installed() -> None:
+    found = fxcarry_("plugins", "--json").data
+    assert found["broken"] == []
+    names = {(c["kind"], c["name"]) for c in found["components"]}
+    assert names >= {("strategy", "baseline"), ("strategy", "optimized"), ("feed", "file"), ("broker", "simulated")}
+    assert {c["from"] for c in found["components"]} >= {f"fxcarry {fxcarry.__version__}"}
+    lines = fxcarry_("plugins").out.splitlines()
+    assert len(lines) == len(found["components"])
+    for component in found["components"]:
+        assert component["summary"]
+        assert any(line.split()[:2] == [component["kind"], component["name"]] for line in lines)
+
+
+BREAKAGES = {
+    "import": "raise RuntimeError('boom')",
+    "syntax": "def",
+    "exit": "raise SystemExit(3)",
+    "hook": "from fxcarry.plugins import hookimpl\n@hookimpl\ndef fxcarry_components():\n    return [1 / 0]",
+}
+
+
+@pytest.mark.parametrize("source", BREAKAGES.values(), ids=BREAKAGES.keys())
+def test_a_broken_plugin_is_a_line_and_every_command_works(install: Install, source: str, tmp_path: Path) -> None:
+    path = install("acme", source)
+    run = installed("plugins", path=path)
+    assert run.code == 0
+    [line] = [line for line in run.out.splitlines() if line.startswith("broken")]
+    assert line.split()[1:3] == ["acme", "fxcarry-acme"]
+    assert run.err.count("plugin 'acme' of fxcarry-acme is broken") <= 1
+    [broken] = json.loads(installed("plugins", "--json", path=path).out)["broken"]
+    assert broken["plugin"] == "acme"
+    assert installed("roll", "EURUSD", "2025-01-15", path=path).code == 0
+    if source is BREAKAGES["import"]:
+        for command in (["carry"], ["config", "show"], ["init", "new"], ["--help"], ["--version"]):
+            assert installed(*command, path=path).code == 0, command
+        named = installed("backtest", "--strategy", "acme", path=path)
+        assert named.code == 3
+        assert "RuntimeError: boom" in named.err
+
+
+def test_a_broken_plugin_is_one_warning(install: Install) -> None:
+    run = installed("backtest", "--strategy", "baseline", *PERIOD, path=install("acme", BREAKAGES["import"]))
+    assert run.code == 0
+    assert run.err.count("plugin 'acme' of fxcarry-acme is broken: RuntimeError: boom") == 1
+
+
+def test_a_plugin_may_bring_a_command(install: Install) -> None:
+    install(
+        "acme",
+        "from fxcarry.plugins import hookimpl\n"
+        "@hookimpl\n"
+        "def fxcarry_commands(cli):\n"
+        "    import click\n"
+        "    @cli.command()\n"
+        "    def greet():\n"
+        "        click.echo('good morning')\n",
+    )
+    path = Path(sys.path[0])
+    assert installed("greet", path=path) == Run(0, "good morning\n", "")
+    assert "Did you mean 'greet'?" in installed("gret", path=path).err
+
+
+def test_without_plugins_the_default_feed_is_told_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fxcarry.toml").unlink()
+    monkeypatch.setenv("FXCARRY_PLUGINS", "off")
+    run = fxcarry_("backtest")
+    assert run.code == 2
+    assert "no feed 'ecb'" in run.err
+    assert run.out == ""
+
+
+# --- carry
+
+
+def test_the_carry_table_is_sorted_and_adds_up() -> None:
+    found = fxcarry_("carry", "--json").data
+    assert found["date"] == str(LAST)
+    assert found["account_currency"] == "USD"
+    rows = found["rows"]
+    assert sorted(row["currency"] for row in rows) == sorted(OTHERS)
+    assert [row["carry"] for row in rows] == sorted((row["carry"] for row in rows), reverse=True)
+    for row in rows:
+        assert row["pair"] == str(Pair.market(row["currency"], "USD"))
+        assert row["carry"] == pytest.approx(row["rate"] - found["account_rate"])
+        assert row["roll_days"] == roll_days(Pair.parse(row["pair"]), LAST)
+        assert row["financing_long"] + row["financing_short"] == pytest.approx(-0.02, abs=1e-3)
+        if row["roll_days"] == 0:
+            assert row["tonight_long"] == 0
+        else:
+            assert np.sign(row["tonight_long"]) == np.sign(row["financing_long"])
+
+
+def test_the_carry_table_is_printed() -> None:
+    run = fxcarry_("carry", "--universe", "EUR,JPY")
+    assert run.code == 0
+    assert run.err == ""
+    assert f"as known at 17:00 New York on {LAST}" in run.out
+    assert all(pair in run.out for pair in ("EURUSD", "USDJPY"))
+    assert "GBPUSD" not in run.out
+    assert "after a mark-up of 1.00% a year" in run.out
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_no_figure_is_cut_off_on_a_narrow_screen(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "…" not in fxcarry_("carry").out
+    assert "…" not in fxcarry_("backtest", *PERIOD).out
+
+
+def test_carry_of_another_day_account_and_markup() -> None:
+    there = fxcarry_("carry", "--json", "--at", "2020-09-16", "--account-currency", "JPY", "--markup", "0").data
+    assert there["date"] == "2020-09-16"
+    assert there["account_currency"] == "JPY"
+    assert "USD" in {row["currency"] for row in there["rows"]}
+    assert "JPY" not in {row["currency"] for row in there["rows"]}
+    for row in there["rows"]:
+        assert row["financing_long"] == pytest.approx(-row["financing_short"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--at", "2031-01-01"], 4, "2031-01-01 is outside the data"),
+        (["--at", "2019-01-01"], 4, "2019-01-01 is outside the data"),
+        (["--at", "soon"], 2, "'soon' is not a date"),
+        (["--universe", "XXX"], 4, "no prices for XXX"),
+    ],
+)
+def test_what_is_wrong_with_carry_is_told(arguments: list[str], code: int, said: str) -> None:
+    run = fxcarry_("carry", *arguments)
+    assert run.code == code
+    assert said in run.err
+
+
+# --- roll
+
+
+@pytest.mark.parametrize(
+    ("pair", "day", "value", "days"),
+    [  # published conventions: a US holiday on Monday 2025-01-20, T+1 for USDCAD, a cross waits for the dollar
+        ("EURUSD", "2025-03-12", "2025-03-14", 3),
+        ("EURUSD", "2025-01-15", "2025-01-17", 4),
+        ("EUR/USD", "2025-01-16", "2025-01-21", 0),
+        ("AUD_JPY", "2025-01-15", "2025-01-17", 4),
+        ("USDCAD", "2025-03-13", "2025-03-14", 3),
+        ("USDCAD", "2025-01-16", "2025-01-17", 4),
+        ("eurusd", "2025-01-17", "2025-01-21", 1),
+    ],
+)
+def test_roll_days(pair: str, day: str, value: str, days: int) -> None:
+    row = fxcarry_("roll", pair, day, "--json").data
+    assert (row["pair"], row["trade_date"], row["value_date"]) == (str(Pair.parse(pair)), day, value)
+    assert row["roll_days"] == days
+    run = fxcarry_("roll", pair, day)
+    assert run.out.split() == [
+        row["pair"], "trade", "date", day, row["weekday"], "value", "date", value, "roll", "days", str(days),
+    ]  # fmt: skip
+    assert fxcarry_("roll", day, pair) == run
+
+
+def test_roll_of_several_days_leaves_weekends_out() -> None:
+    rows = fxcarry_("roll", "EURUSD", "2025-01-13", "--days", "6", "--json").data
+    assert [row["weekday"] for row in rows] == ["Mon", "Tue", "Wed", "Thu", "Fri", "Mon"]
+    assert [row["roll_days"] for row in rows] == [1, 1, 4, 0, 1, 1]
+    assert len(fxcarry_("roll", "EURUSD", "2025-01-13", "--days", "6").out.splitlines()) == 6
+
+
+def test_roll_without_a_date_is_of_today() -> None:
+    eurusd = Pair.parse("EURUSD")
+    before = trade_date(datetime.now(UTC))
+    row = fxcarry_("roll", "EURUSD", "--json").data
+    assert date.fromisoformat(row["trade_date"]) in {before, trade_date(datetime.now(UTC))}
+    day = date.fromisoformat(row["trade_date"])
+    assert row["value_date"] == str(value_date(eurusd, day))
+    assert row["roll_days"] == roll_days(eurusd, day)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["EURUSD", "2025-01-18"], "2025-01-18 is a Saturday, not a trade date"),
+        (["EURUSD", "2025-13-01"], "'2025-13-01' is not a date"),
+        (["EUR", "2025-01-15"], "'EUR' is not a currency pair"),
+        (["EURUSD", "2025-01-15", "--days", "0"], "0 is not in the range"),
+        ([], "Missing argument 'PAIR'"),
+    ],
+)
+def test_what_is_wrong_with_roll_is_told(arguments: list[str], said: str) -> None:
+    run = fxcarry_("roll", *arguments)
+    assert run.code == 2
+    assert said in run.err
+    assert run.out == ""
+
+
+# --- init and config
+
+
+def test_init_writes_two_files_once(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    assert fxcarry_("init", "new").code == 0
+    assert sorted(p.name for p in folder.iterdir()) == [".env", "fxcarry.toml"]
+    assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
+    for name in ("ALPHAVANTAGE_API_KEY", "FRED_API_KEY", "BROKER"):
+        assert name in (folder / ".env").read_text("utf-8")
+    settings = tomllib.loads((folder / "fxcarry.toml").read_text("utf-8"))
+    assert set(settings["strategies"]) == {"baseline", "optimized"}
+    (folder / ".env").write_text("ALPHAVANTAGE_API_KEY=mine\n", "utf-8")
+    again = fxcarry_("init", "new")
+    assert again.code == 2
+    assert re.search(r"is there already.*--force", again.err, re.DOTALL)
+    assert (folder / ".env").read_text("utf-8") == "ALPHAVANTAGE_API_KEY=mine\n"
+    assert fxcarry_("init", "new", "--force").code == 0
+    assert "mine" not in (folder / ".env").read_text("utf-8")
+
+
+def test_init_keeps_an_env_file_that_is_there_alone(tmp_path: Path) -> None:
+    (tmp_path / "fxcarry.toml").unlink()
+    (tmp_path / ".env").write_text("FRED_API_KEY=mine\n", "utf-8")
+    assert fxcarry_("init").code == 2
+    assert (tmp_path / ".env").read_text("utf-8") == "FRED_API_KEY=mine\n"
+    assert not (tmp_path / "fxcarry.toml").exists()
+
+
+def test_init_into_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    run = fxcarry_("init", "taken/new")
+    assert run.code == 2
+    assert "cannot write to taken/new" in run.err
+
+
+def test_the_shown_configuration_is_one(tmp_path: Path) -> None:
+    shown = fxcarry_("config", "show")
+    assert shown.code == 0
+    settings = tomllib.loads(shown.out)
+    assert settings["account_currency"] == "USD"
+    assert settings["feed"]["use"] == "file"
+    assert settings["universe"] == OTHERS
+    (tmp_path / "shown.toml").write_text(shown.out, "utf-8")
+    assert fxcarry_("config", "show", "--config", "shown.toml") == shown
+    assert fxcarry_("config", "show", "--json").data == settings
+
+
+def test_an_unknown_key_in_the_env_file_is_told_and_never_its_value(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FXCARRY__MARCKUP=hunter2\n", "utf-8")
+    run = fxcarry_("config", "show")
+    assert run.code == 2
+    assert "marckup: unknown key" in run.err
+    assert "hunter2" not in run.err
+    (tmp_path / ".env").write_text("hunter2\n", "utf-8")
+    run = fxcarry_("config", "show")
+    assert run.code == 2
+    assert ".env, line 1" in run.err
+    assert "hunter2" not in run.err
+
+
+# --- the main job, on its own data
+
+
+@pytest.mark.ecb
+def test_the_main_job_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "fxcarry.toml").unlink()
+    run = installed("backtest", "--start", "2015-01-01", "--end", "2016-12-30", "--json", "--output", "out")
+    assert run.err == ""
+    assert [summary["strategy"] for summary in run.data] == ["baseline", "optimized"]
+    for summary in run.data:
+        folder = tmp_path / "out" / summary["strategy"]
+        assert sorted(path.name for path in folder.iterdir()) == FILES
+        assert json.loads((folder / "summary.json").read_text("utf-8")) == summary
+        assert set(summary) >= KEYS
+        assert (summary["start"], summary["end"]) == ("2015-01-01", "2016-12-30")
+        assert sorted(summary["universe"]) == OTHERS
+        assert summary["turnover"] > 0
+    # the franc was let go on 2015-01-15, and that is in these prices
+    _, rows = table(tmp_path / "out/baseline/weights.csv")
+    assert rows[0][0] == "2015-01-01"
+
+
+@pytest.mark.ecb
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--universe", "EUR,TRY"], 4, "no rates for TRY"),
+        (["--universe", "EUR,XXX"], 4, "no prices for XXX"),
+        (["--start", "1998-01-01"], 4, "1998-01-01 is outside the data: prices run from 1999-01-0"),
+        (["--end", "2099-01-01"], 4, "2099-01-01 is outside the data"),
+        (["--universe", "EUR,ISK", "--start", "2009-06-01", "--end", "2010-06-01"], 4, "ISK"),
+    ],
+)
+def test_what_the_ecb_data_cannot_carry_is_told(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "fxcarry.toml").unlink()
+    run = fxcarry_("backtest", *arguments)
+    assert run.code == code
+    assert said in run.err
+    assert not (tmp_path / "fxcarry-results").exists()
+
+
+@pytest.mark.ecb
+def test_what_init_writes_is_what_holds_without_it(tmp_path: Path) -> None:
+    (tmp_path / "fxcarry.toml").unlink()
+    short = ("--start", "2015-01-01", "--end", "2015-06-30", "--json")
+    without = fxcarry_("backtest", *short).data
+    assert fxcarry_("init").code == 0
+    with_file = fxcarry_("backtest", *short).data
+    assert [s["strategy"] for s in with_file] == [s["strategy"] for s in without]
+    for a, b in zip(with_file, without):
+        assert a["markup"] == b["markup"]
+        assert a["rules"] == b["rules"]
+        assert sorted(a["universe"]) == sorted(b["universe"])
+        assert a["final_nav"] == pytest.approx(b["final_nav"], abs=0.05)
+
+
+@pytest.mark.ecb
+def test_the_carry_table_of_a_known_day(tmp_path: Path) -> None:
+    """2008-06-30: the Fed at 2.00 %, the RBA at 7.25, the Bank of Japan at 0.50; EURUSD fixed at 1.5764."""
+    (tmp_path / "fxcarry.toml").unlink()
+    rows = {row["currency"]: row for row in fxcarry_("carry", "--at", "2008-06-30", "--json").data["rows"]}
+    assert rows["AUD"]["rate"] == pytest.approx(0.0725)
+    assert rows["AUD"]["carry"] == pytest.approx(0.0525)
+    assert rows["JPY"]["carry"] == pytest.approx(-0.015)
+    assert rows["EUR"]["spot"] == pytest.approx(1.5764)
