@@ -197,6 +197,17 @@ class Fickle(RightFeed):
         return attrs.evolve(found, spot=found.spot * (1 + 1e-12 * self.calls))
 
 
+class EmptyHistory(MemoryFeed):
+    """Passes off a period without a row as a success."""
+
+    def __init__(self, history: MarketHistory) -> None:
+        super().__init__(history)
+        self._all = history
+
+    def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
+        return self._all.between(start, end)
+
+
 class ClosesOnce(RightFeed):
     is_closed = False
 
@@ -213,7 +224,7 @@ class ClosesOnce(RightFeed):
         (IgnoresStart, "F03"), (Unsorted, "F03"), (NotAHistory, "F03"), (LeaksRates, "F04"), (NoRates, "F04"),
         (Rescales, "F05"), (ChangesRates, "F05"), (Peeks, "F06"), (Relabels, "F06"), (Disagrees, "F07"),
         (UpsideDown, "F07"), (OldQuotes, "F07"), (OtherRates, "F07"), (GuessesZone, "F08"), (GuessesZoneOfEnd, "F08"),
-        (EmptySnapshot, "F09"), (MemoryFeed, "F10"), (Fickle, "F11"), (ClosesOnce, "F12"),
+        (EmptySnapshot, "F09"), (EmptyHistory, "F10"), (Fickle, "F11"), (ClosesOnce, "F12"),
     ],
 )  # fmt: skip
 def test_a_wrong_feed_fails_its_case(feed: Callable[[MarketHistory], DataFeed], number: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TimeArray = NDArray[np.datetime64]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_ns(at: datetime) -> np.datetime64:
@@ -32,9 +33,8 @@ def to_ns(at: datetime) -> np.datetime64:
 
 
 def from_ns(at: np.datetime64) -> datetime:
-    """UTC nanoseconds as an aware datetime."""
-    microseconds: datetime = at.astype("datetime64[us]").item()
-    return microseconds.replace(tzinfo=UTC)
+    """UTC nanoseconds as an aware datetime (microseconds)."""
+    return _EPOCH + timedelta(microseconds=int(at.view(np.int64)) // 1000)
 
 
 def forward_filled(values: FloatArray) -> FloatArray:

@@ -100,10 +100,8 @@ class Book:
     def exposures(self, held: Lot) -> list[float]:
         """Net exposure of each instrument's currency in account currency, signed: base at market, quote at cost."""
         return [
-            h.side * units * (base if h.is_base else average * conversion)
-            for h, units, average, base, conversion in zip(
-                self.holdings, held.units, held.average, held.base_value, held.conversion
-            )
+            side * units * (base if is_base else average * conversion)
+            for (_, _, side, is_base, _, _), units, average, base, conversion in zip(self.holdings, *held)
         ]
 
     def target_units(self, weights: FloatArray, nav: float, held: Lot, exposures: Sequence[float]) -> list[float]:
@@ -115,21 +113,19 @@ class Book:
         """
         wanted_weights = weights.tolist()
         targets = []
-        for holding, units, base, now in zip(self.holdings, held.units, held.base_value, exposures):
-            wanted = wanted_weights[holding.currency] * nav
+        for (name, currency, side, *_), units, base, now in zip(self.holdings, held.units, held.base_value, exposures):
+            wanted = wanted_weights[currency] * nav
             if wanted == 0:
                 targets.append(0.0)
                 continue
             if base <= 0:
-                raise MissingDataError(
-                    f"no price for {holding.name}", hint="a currency without a price cannot have a weight"
-                )
+                raise MissingDataError(f"no price for {name}", hint="a currency without a price cannot have a weight")
             if wanted * now <= 0:
-                targets.append(holding.side * wanted / base)
+                targets.append(side * wanted / base)
             elif abs(wanted) <= abs(now):
                 targets.append(units * (wanted / now))
             else:
-                targets.append(units + holding.side * (wanted - now) / base)
+                targets.append(units + side * (wanted - now) / base)
         return targets
 
     def allowed_units(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:

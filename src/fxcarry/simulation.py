@@ -144,7 +144,7 @@ class SimBroker:
         self._orders: list[Sequence[Order]] = []
         self._known: dict[str, Order] = {}
         self._known_batches = 0
-        self._planned: set[tuple[datetime, str, str, int]] = set()
+        self._planned: set[tuple[datetime, int]] = set()
         self._serial = 0
         self._final: dict[str, OrderResult] = {}
         self._settled = 0
@@ -531,11 +531,10 @@ class SimBroker:
     def place_plan(self, plan: Plan) -> None:
         """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice."""
         self._orders.append(plan)
-        for index, leg in enumerate(plan.legs):
-            key = (plan.at, leg.name, leg.kind, plan.attempt)  # what its client id is derived from
-            if key not in self._planned:
-                self._planned.add(key)
-                self._pending.append((plan, index))
+        key = (plan.at, plan.attempt)  # what client ids are derived from, besides instrument and leg
+        if key not in self._planned:
+            self._planned.add(key)
+            self._pending.extend((plan, index) for index in range(len(plan)))
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
