@@ -35,14 +35,37 @@ _WHERE = {
 __all__ = sorted([*_WHERE, "__version__"])
 
 if TYPE_CHECKING:
-    from fxcarry.backtest import BacktestResult, backtest
-    from fxcarry.build import build
-    from fxcarry.engine import Engine
-    from fxcarry.errors import FxCarryError
-    from fxcarry.feeds import FileFeed, MemoryFeed
-    from fxcarry.market import MarketHistory, MarketView
-    from fxcarry.model import Account, Instrument, Order, Pair, Quote, Rate, Snapshot
-    from fxcarry.simulation import SimBroker
+    from fxcarry.backtest import BacktestResult as BacktestResult
+    from fxcarry.backtest import backtest as backtest
+    from fxcarry.build import build as build
+    from fxcarry.engine import Engine as Engine
+    from fxcarry.errors import FxCarryError as FxCarryError
+    from fxcarry.feeds import FileFeed as FileFeed
+    from fxcarry.feeds import MemoryFeed as MemoryFeed
+    from fxcarry.market import MarketHistory as MarketHistory
+    from fxcarry.market import MarketView as MarketView
+    from fxcarry.model import (
+        Account as Account,
+    )
+    from fxcarry.model import (
+        Instrument as Instrument,
+    )
+    from fxcarry.model import (
+        Order as Order,
+    )
+    from fxcarry.model import (
+        Pair as Pair,
+    )
+    from fxcarry.model import (
+        Quote as Quote,
+    )
+    from fxcarry.model import (
+        Rate as Rate,
+    )
+    from fxcarry.model import (
+        Snapshot as Snapshot,
+    )
+    from fxcarry.simulation import SimBroker as SimBroker
 
 
 def __getattr__(name: str) -> Any:

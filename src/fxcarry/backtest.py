@@ -242,10 +242,10 @@ def backtest(
     feed: DataFeed | None = None,
     rules: Sequence[RiskRule] | None = None,
     costs: Costs | None = RETAIL,
-    markup: float = DEFAULT_MARKUP,
-    cash: float = DEFAULT_CASH,
-    account_currency: str = "USD",
-    rebalance: Frequency = "monthly",
+    markup: float | None = None,
+    cash: float | None = None,
+    account_currency: str | None = None,
+    rebalance: Frequency | None = None,
     financing: PairRateFinancing | BenchmarkFinancing | Literal["benchmark"] | None = "benchmark",
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
@@ -260,10 +260,11 @@ def backtest(
         feed: prices and rates; default: ECB fixings and G10 policy rates (``fxcarry-ecb``).
         rules: risk rules; ``None`` = the default set, ``[]`` = none.
         costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads.
-        markup: annual decimal the broker keeps on each side's financing.
-        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns.
-        account_currency: the currency of the account; ranked only if listed in ``universe``.
-        rebalance: "monthly", "weekly" or "daily": the last weekday of the period decides, the next quote fills.
+        markup: annual decimal the broker keeps on each side's financing; default: 0.01.
+        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns; default: 1,000,000.
+        account_currency: the currency of the account, ranked only if listed in ``universe``; default: USD.
+        rebalance: "monthly" (default), "weekly" or "daily": the last weekday of the period decides, the next quote
+            fills.
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
         config: a configuration (or its path) whose settings apply where no argument is given.
         history: a history read before, so that several runs share it.
@@ -273,24 +274,24 @@ def backtest(
     do not balance to the cent on every day.
     """
     chosen: Any = strategy
-    given = config
-    if given is not None or isinstance(strategy, str) or (feed is None and history is None):
+    other: Config | None = None
+    venue: dict[str, Any] = {}
+    if config is not None or isinstance(strategy, str) or (feed is None and history is None):
         from fxcarry.build import feed_of, resolve
 
         parts = resolve(config, strategy)
-        chosen, given = parts.strategy, parts.config
-        if history is None and feed is None:
-            feed = feed_of(given)
-        if parts.config is not None:  # a setting applies where its argument was left at the default
-            other = parts.config
-            if universe is None and account_currency in ("USD", other.account_currency):
-                universe = other.universe
-            account_currency = other.account_currency if account_currency == "USD" else account_currency
-            costs = other.costs if costs is RETAIL else costs
-            markup = other.markup if markup == DEFAULT_MARKUP else markup
-            cash = other.cash if cash == DEFAULT_CASH else cash
-            rebalance = other.rebalance if rebalance == "monthly" else rebalance
+        chosen, other, venue = parts.strategy, parts.config, dict(parts.venue)
         rules = parts.rules if rules is None else rules
+        if history is None and feed is None:
+            feed = feed_of(other)
+    if other is not None:
+        if universe is None and account_currency in (None, other.account_currency):
+            universe = other.universe
+        costs = other.costs if costs is RETAIL else costs
+    markup = _first(markup, other and other.markup, DEFAULT_MARKUP)
+    cash = _first(cash, venue.pop("cash", None), other and other.cash, DEFAULT_CASH)
+    account_currency = _first(account_currency, other and other.account_currency, "USD")
+    rebalance = _first(rebalance, other and other.rebalance, "monthly")
     account_currency = check_currency(account_currency, "account_currency")
     members = universe_of(universe, account_currency)
     active = default_rules() if rules is None else tuple(rules)
@@ -299,7 +300,7 @@ def backtest(
         history = feed.history(None, None)
     first, last, notes = period_of(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
     model = BenchmarkFinancing(markup) if financing == "benchmark" else financing
-    broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model)
+    broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **venue)
     engine = Engine(
         feed=feed,
         broker=broker,
@@ -333,6 +334,11 @@ def backtest(
         state=engine.state,
         notes=(*history.notes, *notes),
     )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is not None."""
+    return next(value for value in values if value is not None)
 
 
 def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict[str, BacktestResult]:

@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 
 from fxcarry import plugins
-from fxcarry.builtins import SimulatedConfig, simulated
+from fxcarry.builtins import SimulatedConfig
 from fxcarry.config import Config, Section, load_config
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError, PluginError
+from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
@@ -21,11 +22,15 @@ from fxcarry.simulation import SimBroker
 
 @attrs.frozen(kw_only=True)
 class Parts:
-    """What a configuration and a strategy's name resolve to. ``config`` is None where there was none."""
+    """What a configuration and a strategy's name resolve to. ``config`` is None where there was none.
+
+    ``venue`` are the settings of a simulated broker, by the names of :class:`~fxcarry.simulation.SimBroker`'s arguments.
+    """
 
     strategy: Strategy
     rules: tuple[RiskRule, ...] | None
     config: Config | None
+    venue: dict[str, Any]
 
 
 def make(section: Section) -> Any:
@@ -63,7 +68,10 @@ def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Par
         else:
             component = registry.get("strategy", strategy)
             chosen = component.factory(component.config())
-    return Parts(strategy=chosen, rules=rules, config=settings)
+    venue: dict[str, Any] = {}
+    if settings is not None and settings.broker is not None and isinstance(settings.broker.settings, SimulatedConfig):
+        venue = attrs.asdict(settings.broker.settings)
+    return Parts(strategy=chosen, rules=rules, config=settings, venue=venue)
 
 
 def build(
@@ -108,17 +116,13 @@ def _broker(settings: Config) -> SimBroker:
     if not isinstance(section.settings, SimulatedConfig):
         broker: SimBroker = make(section)
         return broker
-    own = section.settings
-    made: SimBroker = simulated(
-        attrs.evolve(
-            own,
-            cash=settings.cash if own.cash is None else own.cash,
-            account_currency=own.account_currency or settings.account_currency,
-            markup=settings.markup if own.markup is None else own.markup,
-        ),
-        settings.costs,
+    venue = attrs.asdict(section.settings)
+    return SimBroker(
+        **{**venue, "cash": settings.cash if venue["cash"] is None else venue["cash"]},
+        account_currency=settings.account_currency,
+        costs=settings.costs,
+        financing=BenchmarkFinancing(settings.markup),
     )
-    return made
 
 
 def _present(part: Any, name: str) -> Any:

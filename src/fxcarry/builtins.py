@@ -8,17 +8,14 @@ import attrs
 
 from fxcarry import risk, strategies
 from fxcarry.costs import Costs
-from fxcarry.financing import BenchmarkFinancing
 from fxcarry.plugins import Component, hookimpl
 
 
 @attrs.frozen(kw_only=True)
 class SimulatedConfig:
-    """The simulated broker. What is None is taken from the general settings of the same name."""
+    """The simulated broker; ``cash`` None is the general setting of that name."""
 
     cash: float | None = None
-    account_currency: str | None = None
-    markup: float | None = None
     margin_rate: float = 1 / 30
     closeout_level: float = 0.5
     account_id: str = "simulated"
@@ -34,19 +31,11 @@ class FileFeedConfig:
     rates_in_percent: bool = False
 
 
-def simulated(settings: SimulatedConfig, costs: Costs | None = None) -> Any:
-    """A simulated broker; settings that are None take the library's defaults."""
+def _simulated(settings: SimulatedConfig) -> Any:
     from fxcarry.simulation import SimBroker
 
-    return SimBroker(
-        cash=1_000_000 if settings.cash is None else settings.cash,
-        account_currency=settings.account_currency or "USD",
-        costs=Costs() if costs is None else costs,
-        financing=BenchmarkFinancing(0.01 if settings.markup is None else settings.markup),
-        margin_rate=settings.margin_rate,
-        closeout_level=settings.closeout_level,
-        account_id=settings.account_id,
-    )
+    venue = {name: value for name, value in attrs.asdict(settings).items() if value is not None}
+    return SimBroker(costs=Costs(), **venue)
 
 
 def _file_feed(settings: FileFeedConfig) -> Any:
@@ -86,7 +75,7 @@ def fxcarry_components() -> list[Component]:
             kind="broker",
             name="simulated",
             config=SimulatedConfig,
-            factory=simulated,
+            factory=_simulated,
             summary="fills at the next quote, financing, margin, native stops",
         ),
         Component(

@@ -170,14 +170,13 @@ def backtest(
         "start": start,
         "end": end,
         "universe": None if universe is None else universe.split(","),
-        "account_currency": account_currency or settings.account_currency,
-        "cash": settings.cash if cash is None else cash,
-        "markup": settings.markup if markup is None else markup,
-        "rebalance": rebalance or settings.rebalance,
-        "costs": None if no_costs else settings.costs,
+        "account_currency": account_currency,
+        "cash": cash,
+        "markup": markup,
+        "rebalance": rebalance,
     }
-    if universe is None and common["account_currency"] == settings.account_currency:
-        common["universe"] = settings.universe
+    if no_costs:
+        common["costs"] = None
     if no_rules:
         common["rules"] = []
     done: list[dict[str, Any]] = []
@@ -197,13 +196,15 @@ def backtest(
     if as_json:
         _emit(done)
         return
-    from rich.console import Console
+    click.echo(report.render(done, _width()))
+    click.echo(f"Files: {', '.join(str(Path(output) / r.strategy) for r, _ in results)}")
 
-    console = Console()
-    console.print(report.comparison_table(done))
-    for line in report.footer(done):
-        console.print(line, markup=False, highlight=False)
-    console.print(f"\nFiles: {', '.join(str(Path(output) / r.strategy) for r, _ in results)}", highlight=False)
+
+def _width() -> int:
+    """Columns to print in: the terminal's where there is one (80 to 120), else 100."""
+    from shutil import get_terminal_size
+
+    return min(max(get_terminal_size((100, 24)).columns, 80), 120)
 
 
 class _Progress:
@@ -271,42 +272,21 @@ def carry(
     if as_json:
         _emit(table)
         return
-    from rich.console import Console
-    from rich.table import Table
+    import textwrap
 
-    grid = Table(title=f"Carry against {table['account_currency']}, as known at 17:00 New York on {table['date']}")
-    for heading in ("currency", "pair"):
-        grid.add_column(heading)
-    for heading in (
-        "spot",
-        "rate %",
-        "carry %",
-        "vol %",
-        "carry/risk",
-        "long %",
-        "short %",
-        "roll days",
-        "long, tonight",
-    ):
-        grid.add_column(heading, justify="right")
+    click.echo(f"Carry against {table['account_currency']}, as known at 17:00 New York on {table['date']}\n")
+    click.echo("      pair         spot  rate %  carry %  vol %  carry/risk  long %  short %  days     tonight")
     for row in table["rows"]:
-        grid.add_row(
-            row["currency"],
-            row["pair"],
-            f"{row['spot']:.5g}",
-            f"{row['rate'] * 100:.2f}",
-            f"{row['carry'] * 100:+.2f}",
-            "-" if row["volatility"] is None else f"{row['volatility'] * 100:.1f}",
-            "-" if row["carry_to_risk"] is None else f"{row['carry_to_risk']:+.2f}",
-            f"{row['financing_long'] * 100:+.2f}",
-            f"{row['financing_short'] * 100:+.2f}",
-            str(row["roll_days"]),
-            f"{row['tonight_long']:+,.2f}",
+        volatility = "-" if row["volatility"] is None else f"{row['volatility'] * 100:.1f}"
+        to_risk = "-" if row["carry_to_risk"] is None else f"{row['carry_to_risk']:+.2f}"
+        click.echo(
+            f"{row['currency']:5} {row['pair']:6} {row['spot']:10.5g} {row['rate'] * 100:7.2f} {row['carry'] * 100:+8.2f} "
+            f"{volatility:>6} {to_risk:>11} {row['financing_long'] * 100:+7.2f} {row['financing_short'] * 100:+8.2f} "
+            f"{row['roll_days']:5} {row['tonight_long']:+11,.2f}"
         )
-    console = Console()
-    console.print(grid)
+    click.echo("")
     for note in table["notes"]:
-        console.print(note, markup=False, highlight=False)
+        click.echo(textwrap.fill(note, _width(), subsequent_indent="  "))
 
 
 @cli.command()

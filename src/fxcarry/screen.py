@@ -61,6 +61,7 @@ def carry_table(
         carry = float(view.values("carry")[i])
         long, short = engine.tape.roll_long[tick, j], engine.tape.roll_short[tick, j]
         both = (long, short) if engine.book.holdings[j].is_base else (short, long)
+        held = NOTIONAL / float(engine.tape.base_value[tick, j]) / broker.maker.scale  # rolls are in minor units
         pair = Pair.market(currency, account_currency)
         rows.append(
             {
@@ -74,21 +75,23 @@ def carry_table(
                 "financing_long": float(view.values("financing_long")[i]),
                 "financing_short": float(view.values("financing_short")[i]),
                 "roll_days": roll_days(pair, day),
-                "tonight_long": NOTIONAL * float(both[0]) / float(engine.tape.base_value[tick, j]),
-                "tonight_short": NOTIONAL * float(both[1]) / float(engine.tape.base_value[tick, j]),
+                "tonight_long": float(both[0]) * held,
+                "tonight_short": float(both[1]) * held,
             }
         )
+    own = float(history.rate_matrix(engine.clock.at[-1:], [account_currency])[0, 0])
     rows.sort(key=lambda row: (-row["carry"], row["currency"]))
     return {
         "date": str(day),
         "account_currency": account_currency,
-        "account_rate": float(history.rate_matrix(engine.clock.at[-1:], [account_currency])[0, 0]),
+        "account_rate": own,
         "markup": markup,
         "notional": NOTIONAL,
         "rows": rows,
         "notes": [
-            f"long %, short %: financing after a mark-up of {markup:.2%} a year; tonight: what {NOTIONAL:,} "
-            f"{account_currency} held long is booked at the coming roll.",
+            f"{account_currency} pays {own * 100:.2f} %. long %, short %: a year's financing of either side, after a "
+            f"mark-up of {markup * 100:.2f} %; tonight: what {NOTIONAL:,} {account_currency} held long is booked at the "
+            "coming roll.",
             *history.notes,
             *notes,
         ],

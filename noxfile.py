@@ -1,0 +1,117 @@
+"""Sessions of nox, each in an environment of its own. ``nox`` lists them; ``nox -s lint types`` runs two.
+
+In an environment that has requirements-dev.txt already: ``nox --no-venv --no-install -s lint types docs examples``.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.stop_on_first_error = True
+nox.options.sessions = []
+
+ROOT = Path(__file__).parent
+ECB = "./plugins/fxcarry-ecb"
+DISTRIBUTIONS = (".", ECB)
+DEVELOPMENT = "requirements-dev.txt"
+TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
+
+
+def tools(*names: str) -> list[str]:
+    """Lines of requirements-dev.txt, by the name of the package."""
+    return [line for line in TOOLS if re.split("[<>=]", line)[0] in names]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Every test, of the core and of the plugins."""
+    session.install("-r", DEVELOPMENT)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """The core alone: no plugin is installed, what needs one is skipped and says so."""
+    session.install("-e", ".[parquet]", *TOOLS)
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session(name="plugin-ecb")
+def plugin_ecb(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", ECB, *tools("hypothesis", "pytest", "pytest-socket"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-ecb", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Every test with the lowest version of each dependency that the distributions declare."""
+    declared = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8")) for folder in DISTRIBUTIONS]
+    wanted = {line for project in declared for line in project["project"]["dependencies"]}
+    wanted |= set(declared[0]["project"]["optional-dependencies"]["parquet"])
+    pins = sorted(re.sub(r">=([\d.]+).*", r"==\1", line) for line in wanted if not line.startswith("fxcarry"))
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join([*pins, ""]), "utf-8")
+    session.install("-c", str(constraints), "-r", DEVELOPMENT)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and mistakes that can be seen."""
+    session.install(*tools("ruff"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    session.install("-r", DEVELOPMENT)
+    session.run("mypy", "src", f"{ECB}/src")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a link that leads nowhere is an error."""
+    session.install("-r", DEVELOPMENT)
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Every example runs as it is, in an empty folder."""
+    session.install("-r", "requirements.txt")
+    for script in sorted((ROOT / "examples").glob("*.py")):
+        with session.chdir(session.create_tmp()):
+            session.run("python", "-W", "error", str(script), silent=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Every benchmark prints its lines."""
+    session.install("-r", "requirements.txt")
+    for script in sorted((ROOT / "benchmarks").glob("j*.py")):
+        session.run("python", str(script))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Source distributions, wheels made from them, and a run of what the wheels install."""
+    session.install(*tools("build"))
+    folder = Path(session.create_tmp()).resolve() / "dist"
+    for distribution in DISTRIBUTIONS:
+        session.run("python", "-m", "build", "--outdir", str(folder), distribution)
+    session.install(*map(str, sorted(folder.glob("*.whl"))))
+    with session.chdir(folder):
+        session.run("fxcarry", "--version")
+        session.run("fxcarry", "plugins")
+        session.run("fxcarry", "init", "--force")
+        session.run("fxcarry", "backtest", "--start", "2015-01-01", "--end", "2015-12-31", silent=True)
+    session.install("-r", DEVELOPMENT)
+    session.run("python", "-m", "pytest", "tests/test_packaging.py")
