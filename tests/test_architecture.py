@@ -24,7 +24,7 @@ TIERS = {
     8: ["screen", "backtest", "build", "builtins", "config", "plugins"],
     7: ["report", "statistics"],
     6: ["engine"],
-    5: ["risk", "simulation", "journal", "ledger", "strategies", "orders"],
+    5: ["simulation", "journal", "ledger", "strategies", "risk", "orders", "tape"],
     4: ["allocation", "covariance", "costs", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],

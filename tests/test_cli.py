@@ -410,14 +410,12 @@ def test_a_file_in_the_way_of_the_output_is_found_before_the_run(folder: str, tm
     assert (tmp_path / "taken").read_text("utf-8") == "mine"
 
 
-def test_an_output_without_permission_is_found_before_the_run(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o500)
-    if os.access(closed, os.W_OK):
-        pytest.skip("this user may write everywhere (root)")
-    run = fxcarry_("backtest", "--output", "closed")
+def test_an_output_without_permission_is_found_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, *_: not str(path).endswith("closed"))  # root may write everywhere
+    run = fxcarry_("backtest", "--output", "closed/below", "--strategy", "no-such")
     assert run.code == 2
-    assert "no permission" in run.err
+    assert re.search(r"cannot write to closed/below: no permission .*/closed", run.err)
 
 
 def test_every_mistake_of_a_configuration_is_told_at_once(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ class SteppedClock:
     ) -> SteppedClock:
         """Ticks for ``history`` on the trade dates of ``start`` to ``end``, or all of it.
 
-        The last tick is the 17:00 that ends the trade date of ``end`` (or of the last row, where that is earlier).
+        The last tick is the 17:00 that ends the trade date of ``end`` (or of the last row, where that is earlier); an
+        ``end`` at a weekend means the Friday before.
         """
         times = history.times
         if not len(times):
@@ -72,6 +73,8 @@ class SteppedClock:
         first = times[0] if start is None else max(times[0], to_ns(start))
         last = times[-1] if end is None else min(times[-1], to_ns(end))
         days = trade_dates(just_before(np.array([first, last])))
+        if last <= session_ends(days[1:] - np.timedelta64(1, "D"))[0]:  # the market was closed: the session before it
+            days[1] = np.busday_offset(days[1], -1)
         weekdays = np.arange(days[0], days[1] + 1)
         ends = session_ends(weekdays[np.is_busday(weekdays)])
         is_daily = history.interval.total_seconds() >= 20 * 3600

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -24,13 +24,13 @@ from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
     Account,
     Action,
-    Decision,
     FloatArray,
     Order,
     Proposal,
     RiskState,
     Stage,
     TradingState,
+    Verdict,
 )
 from fxcarry.orders import Book, Leg, Plan, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
@@ -86,6 +86,7 @@ class Engine:
         nav = float(broker.get_account_balance())
         self.state = RiskState(day_start=nav, high_water=nav)
         self._intention: FloatArray | None = None
+        self._target: FloatArray | None = None
         self._attempt = 0
         stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
         self._stop_fraction = min(stops) if stops else None
@@ -112,7 +113,7 @@ class Engine:
         self.tape = self.broker.prepare(history, clock)
         self.columns = self._columns(history, clock)
         self._stale = self._stale_ticks(history, clock)
-        self.journal.log = self.broker.log
+        self.journal.follow(self.broker.log, self.broker.find_orders)
         self._is_daily = bool(self.clock.is_day_end.all())
 
     def run(
@@ -143,6 +144,9 @@ class Engine:
             self._decide(last, is_due)
             if is_due:
                 progress(tick, total)
+        if not self.rules:
+            navs = self.broker.log.day_end_navs()
+            self.state = self.state.at_day_end(float(navs[-1]), float(navs.max()))
         progress(total, total)
 
     def _columns(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
@@ -194,7 +198,7 @@ class Engine:
                 - count[np.maximum((trade_dates(seen) - days[0]).astype(int), 0)]
             )
             minutes = minutes - missed * 1440
-        stale = np.asarray(minutes > min(budgets))
+        stale = np.asarray(minutes >= min(budgets))
         if history.rates_verified_until is not None:
             limit = to_ns(history.rates_verified_until + RATE_BUDGET)
             stale |= (clock.at > limit)[:, None]
@@ -251,10 +255,10 @@ class Engine:
             self._lapse(account, is_due)
         if self.state.trading is TradingState.HALTED:
             self._intention = None
-            if not broker.units.any():
+            if not broker.units.any() and not broker.has_waiting:
                 return
         elif is_due:
-            self._intention = self._ask(view, account)
+            self._intention = self._target = self._ask(view, account)
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
         wanted, reason = held.units, "risk"
@@ -280,24 +284,49 @@ class Engine:
         proposal = propose("held" if self._intention is None else "target", wanted)
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
-        if decision.findings:
-            self._apply(decision, account)
-            reason = reason if self._intention is not None else _why(decision)
+        findings = decision.findings
         target = book.allowed_units(wanted, proposal.weights, decision.weights)
         legs = plan(book, target, held.units)
+        if legs and self._rules["orders"]:
+            after = propose("orders", target, self._plan(legs, account, reason))
+            final = review(after, self._rules["orders"], view, account, self.state)
+            self.journal.decide("orders", final)
+            if final.findings:
+                findings = [*findings, *final.findings]
+                legs = plan(book, book.allowed_units(target, after.weights, final.weights), held.units)
+        if findings:
+            self._apply(findings, proposal, account)
+            reason = reason if self._intention is not None else _why(findings)
+        if broker.has_waiting:
+            legs = self._unsent(legs)
         if legs:
             orders = self._plan(legs, account, reason)
-            if self._rules["orders"]:
-                after = propose("orders", target, orders)
-                final = review(after, self._rules["orders"], view, account, self.state)
-                self.journal.decide("orders", final)
-                if final.weights is not after.weights:
-                    target = book.allowed_units(target, after.weights, final.weights)
-                    orders = self._plan(plan(book, target, held.units), account, reason)
             self.journal.intend(orders)
             broker.place_plan(orders)
         if self._intention is not None:
-            self._keep_intention(decision)
+            self._keep_intention(findings)
+
+    def _unsent(self, legs: list[Leg]) -> list[Leg]:
+        """What is left to send where orders still wait for a quote.
+
+        A new decision replaces all that waits. A rule that asks again for what waits already is not sent again. While
+        nothing may open, what would open is cancelled, and the standing target is tried again once it may.
+        """
+        broker = self.broker
+        if self._intention is not None:
+            broker.drop("replaced")
+            return legs
+        if self.state.trading is not TradingState.ACTIVE:
+            dropped = broker.drop("opening is halted", opening_only=True)
+            if dropped and self.state.trading is TradingState.REDUCING:
+                self._intention = self._target
+        waiting = broker.waiting()
+        fresh = []
+        for leg in legs:
+            if waiting.get(leg.name) != leg.units:
+                broker.drop("replaced", instrument=leg.name)
+                fresh.append(leg)
+        return fresh
 
     def _plan(self, legs: Sequence[Leg], account: Account, reason: str) -> Plan:
         return Plan(
@@ -309,11 +338,9 @@ class Engine:
             attempt=self._attempt,
         )
 
-    def _keep_intention(self, decision: Decision) -> None:
+    def _keep_intention(self, findings: Sequence[Verdict]) -> None:
         """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
-        held_back = any(
-            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in decision.findings
-        )
+        held_back = any(v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in findings)
         if held_back or self.state.trading is TradingState.REDUCING:
             self._attempt += 1
         else:
@@ -326,23 +353,45 @@ class Engine:
         return weights
 
     def _lapse(self, account: Account, is_due: bool) -> None:
+        """End a halt whose time is up, and the blocks of stopped pairs at a rebalance."""
         state = self.state
         if state.halt_until is not None and account.at >= state.halt_until and not state.latch:
-            state = attrs.evolve(state, trading=TradingState.ACTIVE, halt_until=None)
+            # The day that ends now was counted if the halt began in it: the new one starts from here.
+            began = next_day_end((state.halted_at or account.at) - timedelta(microseconds=1))
+            start = self.broker.nav if began == state.halt_until else state.day_start
+            state = attrs.evolve(state, trading=TradingState.ACTIVE, halt_until=None, halted_at=None, day_start=start)
         if is_due and state.stopped:
             state = attrs.evolve(state, stopped=frozenset())
         if state is not self.state:
             self._transition(state)
 
-    def _apply(self, decision: Decision, account: Account) -> None:
+    def _apply(self, findings: Sequence[Verdict], proposal: Proposal, account: Account) -> None:
+        """Turn what the rules demand into the trading state and into blocked pairs."""
         state = self.state
-        worst = max(decision.findings, key=lambda v: v.action)
+        worst = max(findings, key=lambda v: v.action)
         if worst.action >= Action.FLATTEN_HALT:
             if state.trading is not TradingState.HALTED:
                 self._transition(attrs.evolve(state, trading=TradingState.HALTED, latch=worst.code, halt_until=None))
-        elif worst.action is Action.HALT_OPENING and state.trading is not TradingState.HALTED:
-            until = worst.until or next_day_end(account.at)
-            self._transition(attrs.evolve(state, trading=TradingState.REDUCING, halt_until=until))
+            return
+        halts = [v for v in findings if v.action is Action.HALT_OPENING]
+        if halts and state.trading is not TradingState.HALTED:
+            until = max([v.until or next_day_end(account.at) for v in halts])
+            latch = state.latch or next((v.code for v in halts if v.latch), "")
+            if state.halt_until is None or until > state.halt_until or latch != state.latch:
+                state = attrs.evolve(
+                    state, trading=TradingState.REDUCING, halt_until=until, halted_at=account.at, latch=latch
+                )
+        closed = {
+            (leg, 1 if held > 0 else -1)
+            for v in findings
+            if v.action is Action.CLOSE and v.caps is not None
+            for leg, held, cap in zip(proposal.legs, proposal.held.tolist(), v.caps.tolist())
+            if held and not cap > 0
+        }
+        if not closed <= state.stopped:
+            state = attrs.evolve(state, stopped=state.stopped | closed)
+        if state is not self.state:
+            self._transition(state)
 
     def _transition(self, state: RiskState) -> None:
         self.state = state
@@ -360,6 +409,10 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
         result = np.array(weights, float)
     else:
         if hasattr(weights, "to_dict"):
+            if not weights.index.is_unique:
+                raise DataError(
+                    f"the strategy returned a currency twice at {at:%Y-%m-%d}", hint="one weight a currency"
+                )
             weights = weights.to_dict()
         if not isinstance(weights, Mapping):
             raise DataError(
@@ -372,13 +425,21 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
                 f"the strategy returned a weight for {unknown[0]!r} at {at:%Y-%m-%d}",
                 hint=f"the universe is {', '.join(universe)}",
             )
-        result = np.array([float(weights.get(c, 0.0)) for c in universe])
+        numbers = []
+        for currency in universe:
+            try:
+                numbers.append(float(weights.get(currency, 0.0)))
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"the strategy's weight for {currency} at {at:%Y-%m-%d} is {weights[currency]!r}", hint="a number"
+                ) from None
+        result = np.array(numbers)
     if not math.isfinite(sum(result.tolist())):
         bad = universe[int(np.flatnonzero(~np.isfinite(result))[0])]
         raise DataError(f"the strategy's weight for {bad} at {at:%Y-%m-%d} is not a number", hint="leave it out, or 0")
     return result
 
 
-def _why(decision: Decision) -> str:
-    worst = max(decision.findings, key=lambda v: v.action)
+def _why(findings: Sequence[Verdict]) -> str:
+    worst = max(findings, key=lambda v: v.action)
     return worst.code.lower().replace("_", " ")

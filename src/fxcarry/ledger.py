@@ -196,6 +196,13 @@ class TransactionLog:
         """Transactions after the id ``since`` (None = all), in booking order."""
         return [t for t in self if since is None or t.id > since]
 
+    def day_end_navs(self) -> FloatArray:
+        """NAV at every 17:00 New York booked so far."""
+        navs: FloatArray = np.concatenate(
+            [s.nav[: s.count][s.tape.is_day_end[: s.count]] for s in self._stretches] or [np.empty(0)]
+        )
+        return navs
+
     def columns(self) -> Columns:
         """Everything by tick, joined."""
         stretches = [s for s in self._stretches if s.count]

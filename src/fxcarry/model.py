@@ -450,7 +450,7 @@ class RiskState:
     """What risk rules remember, journaled and restored before the first order.
 
     ``day_start`` is NAV at the last 17:00 New York, ``high_water`` the highest end-of-day NAV, both adjusted for
-    flows; ``halt_until`` ends a REDUCING state by itself; ``stopped`` are the (instrument, direction) blocked until
+    flows; ``halt_until`` ends a REDUCING state that began at ``halted_at`` by itself; ``stopped`` are the (instrument, direction) blocked until
     the next scheduled rebalance; ``latch`` is the code of the halt a person has to lift.
     """
 
@@ -458,6 +458,7 @@ class RiskState:
     day_start: float
     high_water: float
     halt_until: datetime | None = None
+    halted_at: datetime | None = None
     latch: str = ""
     stopped: frozenset[tuple[str, int]] = frozenset()
 
@@ -468,6 +469,7 @@ class RiskState:
             day_start=nav,
             high_water=max(peak, self.high_water),
             halt_until=self.halt_until,
+            halted_at=self.halted_at,
             latch=self.latch,
             stopped=self.stopped,
         )

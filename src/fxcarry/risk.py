@@ -156,8 +156,8 @@ class MaxExposure:
 class MaxCurrenciesPerSide:
     """At most ``limit`` currencies net long and ``limit`` net short, counting exposures above ``threshold`` of NAV.
 
-    At a rebalance the currencies with the weakest carry for their side are dropped; at any other time one more is not
-    opened.
+    The currencies with the weakest carry for their side are dropped; between rebalances those held come first, so that
+    one more is not opened.
     """
 
     limit: int = 3
@@ -192,13 +192,19 @@ class MaxCurrenciesPerSide:
         if most <= self.limit:
             return Verdict(self.name, Action.ALLOW, headroom=self.limit - most)
         net = np.array(proposal.net)
-        drop = np.zeros(len(net), bool)
+        held = proposal.exposure @ proposal.held
+        names = [min([leg for leg, e in zip(proposal.legs, row) if e], default="") for row in proposal.exposure]
+        drop: set[int] = set()
         for sign in (1.0, -1.0):
-            members = np.flatnonzero(sign * net > self.threshold)
-            strength = np.nan_to_num(proposal.signal[members] * sign, nan=-np.inf)
-            drop[members[np.argsort(-strength, kind="stable")[self.limit :]]] = True
-        carries = (proposal.exposure[drop] != 0).any(0)
-        caps = np.where(carries, 0.0 if proposal.is_due else proposal.opening()[0], np.inf)
+            members = np.flatnonzero(sign * net > self.threshold).tolist()
+
+            def strength(i: int, sign: float = sign) -> tuple[bool, float, str]:
+                carry = proposal.signal[i] * sign
+                is_kept = not proposal.is_due and held[i] * sign > self.threshold
+                return (not is_kept, -carry if carry == carry else np.inf, names[i])
+
+            drop.update(sorted(members, key=strength)[self.limit :])
+        caps = np.where((proposal.exposure[sorted(drop)] != 0).any(0), 0.0, np.inf)
         return Verdict(
             self.name,
             Action.RESIZE,
@@ -217,7 +223,7 @@ class MaxCurrenciesPerSide:
 class StopLoss:
     """Close a position whose closing price is ``limit`` worse than its average entry, financing left aside.
 
-    The pair is then blocked in that direction until the next scheduled rebalance. Where the venue keeps native stops,
+    As after any CLOSE, the pair is then blocked in that direction until the next scheduled rebalance. Where the venue keeps native stops,
     one is placed at the same price when an order fills, and this rule is the second line.
     """
 
@@ -227,20 +233,14 @@ class StopLoss:
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
-        return proposal.worst < self.limit - _SLACK and (not state.stopped or proposal.stage == "held")
+        return proposal.worst < self.limit - _SLACK
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
-        """CLOSE what has moved too far against its entry; hold closed what was stopped since the last rebalance."""
+        """CLOSE what has moved too far against its entry."""
         caps = None
         headroom = self.limit - proposal.worst if proposal.worst > -np.inf else None
         if proposal.worst >= self.limit - _SLACK:
             caps = np.array([0.0 if move >= self.limit - _SLACK else np.inf for move in proposal.adverse])
-        if proposal.stage != "held" and state.stopped:
-            kept, _ = proposal.opening()
-            blocked = np.array([(n, int(np.sign(w))) in state.stopped for n, w in zip(proposal.legs, proposal.weights)])
-            if blocked.any():
-                held_back = np.where(blocked, kept, np.inf)
-                caps = held_back if caps is None else np.minimum(caps, held_back)
         if caps is None:
             return Verdict(self.name, Action.ALLOW, headroom=headroom)
         return Verdict(self.name, Action.CLOSE, "STOP_LOSS", caps, headroom, facts={"limit": self.limit})
@@ -400,7 +400,7 @@ def review(
     cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
     """
     findings = _findings(proposal, rules, view, account, state)
-    if not findings and state.trading is TradingState.ACTIVE:
+    if not findings and state.trading is TradingState.ACTIVE and not state.stopped:
         weights, action = proposal.weights, Action.ALLOW
     else:
         weights, action = _merged(proposal, findings, state)
@@ -438,23 +438,26 @@ def _merged(proposal: Proposal, findings: Sequence[Verdict], state: RiskState) -
         return np.zeros(len(proposal.weights)), action
     is_held = proposal.stage == "held"
     opens_nothing = action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING
-    closing = [v.caps.tolist() for v in findings if v.caps is not None and v.action >= Action.CLOSE]
-    caps = [v.caps.tolist() for v in findings if v.caps is not None and v.action < Action.CLOSE]
+    capping = [(v.action >= Action.CLOSE, v.caps.tolist()) for v in findings if v.caps is not None]
     weights: list[float] = []
     is_cut = False
     for i, (weight, held, size) in enumerate(zip(proposal.weights.tolist(), proposal.held.tolist(), proposal.sizes)):
         allowed = size
-        is_reduction = weight * held > 0 and size <= abs(held)
-        if is_held or not is_reduction:  # a reduction always passes
-            for cap in caps:
-                allowed = min(allowed, cap[i])
-            if opens_nothing and not is_reduction:
-                allowed = min(allowed, abs(held) if weight * held > 0 else 0.0)
-        for cap in closing:
-            allowed = min(allowed, cap[i])
+        keeps = abs(held) if weight * held > 0 else 0.0
+        is_reduction = 0 < size <= keeps
+        for is_closing, caps in capping:
+            cap = caps[i] if caps[i] > 0 else 0.0  # a cap that is no number lets nothing through
+            if is_held or is_closing or not cap or not is_reduction:  # but for these a reduction always passes
+                allowed = min(allowed, cap)
+        if not is_held and (opens_nothing or (state.stopped and (proposal.legs[i], _sign(weight)) in state.stopped)):
+            allowed = min(allowed, keeps)
         is_cut = is_cut or allowed < size
         weights.append(allowed if weight > 0 else -allowed)
     return (np.array(weights) if is_cut else proposal.weights), action
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)
 
 
 def _state_after(action: Action, state: RiskState) -> TradingState:

