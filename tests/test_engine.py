@@ -89,7 +89,9 @@ def engine_of(
     )
 
 
-def run(history: MarketHistory, strategy: Any, rules: Sequence[Any] = (), *, stepped: bool = False, **about: Any) -> Engine:
+def run(
+    history: MarketHistory, strategy: Any, rules: Sequence[Any] = (), *, stepped: bool = False, **about: Any
+) -> Engine:
     engine = engine_of(history, strategy, rules, **about)
     engine.run(stepped=stepped)
     return engine

@@ -920,6 +920,9 @@ def test_a_stop_at_the_first_quote_after_the_entry() -> None:
 def test_a_stop_inside_a_block() -> None:
     broker, clock, _ = stored([1.10, 1.09, 1.04, 1.10, 1.12])
     broker.place_market_order(order(100_000, stop_fraction=0.05))
+    assert broker.advance(len(clock)) == 3  # it stops after the tick of the event
+    assert broker.events == [("EURUSD", "stop", 1)]
+    broker.events.clear()
     broker.advance(len(clock))
     fills = of_kind(broker, "fill")
     assert [(f.at.day, f.price) for f in fills] == [(10, Decimal("1.1")), (12, Decimal("1.04"))]
@@ -930,6 +933,8 @@ def test_a_stop_inside_a_block() -> None:
 def test_a_close_out_inside_a_block() -> None:
     broker, clock, _ = stored([1.10, 1.09, 1.06, 1.20], cash=10_000)
     broker.place_market_order(order(200_000))
+    assert broker.advance(len(clock)) == 3
+    broker.events.clear()
     broker.advance(len(clock))
     assert units(broker) == {}
     np.testing.assert_allclose(broker.log.columns().nav, [10_000, 8_000, 2_000, 2_000])

@@ -408,11 +408,13 @@ def period_of(
     begin = first_day if start is None else as_day(start, "start")
     finish = good if end is None else as_day(end, "end")
     span = f"prices run from {first_day} to {last_day}"
+    outside = [day for day in (begin, finish) if not first_day <= day <= last_day]
+    if outside and not (start is not None and end is not None and begin > finish):
+        raise DataError(
+            f"{outside[0]} is outside the data: {span}", hint="choose dates inside", fields={"date": outside[0]}
+        )
     if begin > finish:
         raise ConfigError(f"start {begin} is after end {finish}", hint=f"swap them; {span}")
-    if begin < first_day or finish > last_day or begin > last_day:
-        outside = begin if begin < first_day or begin > last_day else finish
-        raise DataError(f"{outside} is outside the data: {span}", hint="choose dates inside", fields={"date": outside})
     if verified is not None and needs_rates:
         if finish > good:
             notes.append(

@@ -49,14 +49,14 @@ def feed_of(config: Config | None) -> DataFeed:
     if config is not None and config.feed is not None:
         feed: DataFeed = make(config.feed)
         return feed
-    component = plugins.load().get("feed", "ecb")
+    component = (plugins.load() if config is None else config.registry).get("feed", "ecb")
     made: DataFeed = component.factory(component.config())
     return made
 
 
 def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Parts:
     """Look up a strategy by name (a section of the configuration first, then a component) and its rules."""
-    registry = plugins.load()
+    registry = config.registry if isinstance(config, Config) else plugins.load()
     settings = config if isinstance(config, Config) else None if config is None else load_config(config, registry)
     rules = None if settings is None or settings.rules is None else tuple(make(s) for s in settings.rules)
     chosen: Any = strategy
@@ -88,8 +88,7 @@ def build(
     ``strategy`` names a section or component, or is a callable; by default the only strategy of the configuration.
     Raises ConfigError with every mistake in the file, PluginError where a named plugin is missing or broken.
     """
-    registry = plugins.load()
-    settings = config if isinstance(config, Config) else load_config(config, registry)
+    settings = config if isinstance(config, Config) else load_config(config, plugins.load())
     if strategy is None:
         if len(settings.strategies) != 1:
             raise ConfigError(

@@ -77,9 +77,15 @@ def main(args: list[str] | None = None) -> None:
         if "--debug" in arguments:
             raise
         _fail(error.message, error.hint, error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", "nothing half-written is left behind", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:  # a bug, here or in a plugin or strategy
+        if "--debug" in arguments:
+            raise
+        _fail(f"{type(error).__name__}: {error}", "this is a bug; fxcarry --debug … shows where", 1)
 
 
 def _fail(message: str, hint: str, code: int) -> None:

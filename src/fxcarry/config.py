@@ -199,6 +199,7 @@ class Config:
     strategies: Mapping[str, StrategySection]
     rules: tuple[Section, ...] | None
     notifiers: tuple[Section, ...]
+    registry: Registry = attrs.field(repr=False, eq=False)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -278,6 +279,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         strategies=strategies,
         rules=rules,
         notifiers=notifiers,
+        registry=registry,
     )
 
 

@@ -85,7 +85,15 @@ class RateSeries:
         object.__setattr__(self, "_best", best)
 
     @classmethod
-    def of(cls, currency: str, rows: Iterable[tuple[datetime, datetime, float]], **about: Any) -> RateSeries:
+    def of(
+        cls,
+        currency: str,
+        rows: Iterable[tuple[datetime, datetime, float]],
+        *,
+        day_count: int = 360,
+        tenor: str = "overnight",
+        source: str = "",
+    ) -> RateSeries:
         """From (as_of, available_at, value) rows."""
         table = list(rows)
         return cls(
@@ -93,7 +101,9 @@ class RateSeries:
             np.array([to_ns(r[0]) for r in table], "datetime64[ns]"),
             np.array([to_ns(r[1]) for r in table], "datetime64[ns]"),
             np.array([r[2] for r in table], float),
-            **about,
+            day_count,
+            tenor,
+            source,
         )
 
     def _rows(self, at: Any) -> NDArray[np.int64]:

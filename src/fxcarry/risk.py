@@ -331,12 +331,12 @@ class Drawdown:
 class Staleness:
     """Open nothing in an instrument whose quote is older than its budget; nothing at all once half the book is stale.
 
-    The budget is ``minutes`` of open market time, or the feed's own interval where that is longer.
+    A quote as old as the budget is stale. What is held is left alone. The budget is ``minutes`` of open market time, or the feed's own interval where that is longer.
     """
 
     minutes: float = attrs.field(default=60.0, validator=_fraction)
     name: str = attrs.field(default="staleness", init=False)
-    stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
+    stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def budget(self, interval: timedelta) -> float:
         """Open-market minutes a quote may be old."""

@@ -89,8 +89,8 @@ def carry_table(
         "notional": NOTIONAL,
         "rows": rows,
         "notes": [
-            f"{account_currency} pays {own * 100:.2f} %. long %, short %: a year's financing of either side, after a "
-            f"mark-up of {markup * 100:.2f} %; tonight: what {NOTIONAL:,} {account_currency} held long is booked at the "
+            f"{account_currency} pays {own:.2%}. long %, short %: a year's financing of either side, after a mark-up of "
+            f"{markup:.2%} a year; tonight: what {NOTIONAL:,} {account_currency} held long is booked at the "
             "coming roll.",
             *history.notes,
             *notes,

@@ -129,7 +129,12 @@ class Case:
     intraday: bool
 
     def run(
-        self, *, stepped: bool = False, rules: Sequence[RiskRule] | None = None, cash: float = 1.0, until: int | None = None
+        self,
+        *,
+        stepped: bool = False,
+        rules: Sequence[RiskRule] | None = None,
+        cash: float = 1.0,
+        until: int | None = None,
     ) -> Engine:
         """``until`` cuts the history after that many rows."""
         history = make_history(self.seed, volatility=self.volatility, holes=self.holes, intraday=self.intraday)

@@ -251,7 +251,7 @@ def test_whatever_is_held_a_rebalance_leaves_at_most_three_currencies_a_side(pro
 @quick
 @given(proposals(), st.lists(rules, max_size=4, unique_by=lambda r: r.name), risk_states)
 def test_a_decision_nobody_objects_to_is_the_proposal_itself(proposal: Proposal, rules: Any, state: RiskState) -> None:
-    assume(state.trading is TradingState.ACTIVE)
+    assume(state.trading is TradingState.ACTIVE and not state.stopped)
     decision = judge(proposal, rules, state)
     if all(v.action is Action.ALLOW for v in decision.verdicts):
         assert decision.weights is proposal.weights
