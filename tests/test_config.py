@@ -143,7 +143,7 @@ def broker(**keys: Any) -> Any:
 def test_nothing_gives_the_defaults() -> None:
     config = structure({}, REGISTRY)
     assert (config.mode, config.account_currency, config.rebalance) == ("paper", "USD", "monthly")
-    assert config.universe == ("EUR", "JPY", "GBP", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK")
+    assert config.universe == ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK")
     assert (config.cash, config.markup, config.costs) == (1_000_000.0, 0.01, Costs())
     assert config.feed == Section(component=REGISTRY.get("feed", "ecb"), settings=Plain())
     assert config.broker is not None
@@ -163,7 +163,7 @@ def test_without_the_default_components_their_sections_are_empty() -> None:
 def test_the_universe_leaves_out_the_account_currency_unless_listed() -> None:
     config = structure({"account_currency": "eur"}, REGISTRY)
     assert config.account_currency == "EUR"
-    assert config.universe == ("JPY", "GBP", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK", "USD")
+    assert config.universe == ("AUD", "CAD", "CHF", "GBP", "JPY", "NOK", "NZD", "SEK", "USD")
     assert len(structure({"account_currency": "SGD"}, REGISTRY).universe) == 10
     assert structure({"universe": ["usd", "JPY"]}, REGISTRY).universe == ("USD", "JPY")
 

@@ -115,7 +115,8 @@ def test_history_ends_before_end_for_rows_and_rates() -> None:
     assert len(cut.rates["USD"].value) == 0
     assert len(feed.history(utc(3), None)) == 2
     assert len(feed.history(None, None).rates["USD"].value) == 1
-    assert len(feed.history(utc(10), utc(11))) == 0
+    with pytest.raises(MissingDataError, match="2024-01-02 to 2024-01-04"):
+        feed.history(utc(10), utc(11))
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
