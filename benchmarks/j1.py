@@ -2,12 +2,12 @@
 
     python benchmarks/j1.py [--reference] [--repeats N]
 
-Modes: ``rules`` is the full engine - ledger and attribution to the cent, financing booked every night, every default risk
-rule on (the drawdown limit at 90 %, so that the run is not flat from 2008 on); ``no-rules`` is the same without rules.
-``wall`` is everything from prices and rates in memory to the attributed result, in a warm process; reading the data is
-apart. ``--reference`` adds a plain loop of one numpy step a row on the same prices and rates, which books no financing,
-rounds nothing, checks no rule and keeps no record; the modes are timed alternately and ``ratio`` is the median of
-wall / reference, pair by pair.
+Modes: ``rules`` is the full engine - ledger and attribution to the cent, financing booked every night, every default
+risk rule on (the drawdown limit at 90 %, so that the run is not flat from 2008 on); ``no-rules`` is the same without
+rules. ``wall`` is everything from prices and rates in memory to the attributed result, in a warm process; reading the
+data is apart. ``--reference`` adds a plain loop of one numpy step a row on the same prices and rates, which books no
+financing, rounds nothing, checks no rule and keeps no record; the modes are timed alternately and ``ratio`` is the
+median of wall / reference, pair by pair.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def main() -> None:
         print(json.dumps(line))
     if chosen.reference:
         wall = round(statistics.median(walls["reference"]), 6)
-        print(json.dumps({"peer": "numpy-row-loop", **common, "mode": "reference", "wall": wall, "nav": round(final, 2)}))
+        print(
+            json.dumps({"peer": "numpy-row-loop", **common, "mode": "reference", "wall": wall, "nav": round(final, 2)})
+        )
 
 
 if __name__ == "__main__":

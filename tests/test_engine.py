@@ -367,7 +367,7 @@ def test_closing_orders_are_sent_once_while_they_wait() -> None:
 
 
 def halted_market(after: Sequence[float] = (1.0, 1.0)) -> MarketHistory:
-    """EUR falls by 4 % on February 29th, a decision day. Fills of that decision come on March 1st, of its retry on the 4th."""
+    """EUR falls by 4 % on February 29th, a decision day; that decision fills on March 1st, its retry on the 4th."""
     days = 22
     return market({"EUR": [1.0] * days + [0.96] * (1 + len(after)), "AUD": [1.0] * (days + 1) + list(after)})
 

@@ -243,7 +243,8 @@ def test_a_run_over_a_shorter_history_makes_the_same_decisions_to_the_bit(strate
             return weights
 
         broker = SimBroker(financing=BenchmarkFinancing(0.01))
-        Engine(feed=None, broker=broker, strategy=spy, rules=(), universe=history.currencies).run(history=history)
+        engine = Engine(feed=None, broker=broker, strategy=spy, rules=(), universe=history.currencies)
+        engine.run(from_ns(history.times[2]), history=history)
         return made
 
     whole = decisions(full)

@@ -45,8 +45,9 @@ class BacktestResult:
     """What a backtest did: money from the venue's books, attributed to the cent.
 
     ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, open P&L
-    included, as fractions of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with the columns spot, carry,
-    cost, translation and rounding; ``stats`` the summary. ``notes`` name what a reader must know.
+    included, as fractions of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with
+    the columns spot, carry, cost, translation and rounding; ``stats`` the summary. ``notes`` name what a reader must
+    know.
     """
 
     strategy: str
@@ -254,16 +255,15 @@ def backtest(
     """Run a strategy over stored history, with the engine that trades live.
 
     Args:
-        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``.
-        start, end: first and last trade date, both inclusive; default: all there is with verified rates.
-        universe: the currencies to rank and hold; default: the nine other G10 currencies.
-        feed: prices and rates; default: ECB fixings and G10 policy rates (``fxcarry-ecb``).
-        rules: risk rules; ``None`` = the default set, ``[]`` = none.
-        costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads.
-        markup: annual decimal the broker keeps on each side's financing; default: 0.01.
-        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns; default: 1,000,000.
-        account_currency: the currency of the account, ranked only if listed in ``universe``; default: USD.
-        rebalance: "monthly" (default), "weekly" or "daily": the last weekday of the period decides, the next quote
+        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``. start, end: first
+        and last trade date, both inclusive; default: all there is with verified rates. universe: the currencies to rank
+        and hold; default: the nine other G10 currencies. feed: prices and rates; default: ECB fixings and G10 policy
+        rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none. costs: spread, slippage,
+        commission; ``None`` = no trading costs; default: typical retail spreads. markup: annual decimal the broker
+        keeps on each side's financing; default: 0.01. cash: opening balance in account currency; it earns nothing, so
+        NAV returns are excess returns; default: 1,000,000. account_currency: the currency of the account, ranked only
+        if listed in ``universe``; default: USD. rebalance: "monthly" (default), "weekly" or "daily": the last weekday
+        of the period decides, the next quote
             fills.
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
         config: a configuration (or its path) whose settings apply where no argument is given.
@@ -418,8 +418,8 @@ def period_of(
     if verified is not None and needs_rates:
         if finish > good:
             notes.append(
-                f"rates are verified only until {verified:%Y-%m-%d}: after {good} they are the last known ones, and the "
-                "staleness rule opens nothing"
+                f"rates are verified only until {verified:%Y-%m-%d}: after {good} they are the last known ones, and "
+                "the staleness rule opens nothing"
             )
         elif good < last_day and end is None:
             notes.append(f"prices go on to {last_day}, but rates are verified only until {verified:%Y-%m-%d}")

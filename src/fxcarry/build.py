@@ -24,7 +24,8 @@ from fxcarry.simulation import SimBroker
 class Parts:
     """What a configuration and a strategy's name resolve to. ``config`` is None where there was none.
 
-    ``venue`` are the settings of a simulated broker, by the names of :class:`~fxcarry.simulation.SimBroker`'s arguments.
+    ``venue`` are the settings of a simulated broker, by the names of :class:`~fxcarry.simulation.SimBroker`'s
+    arguments.
     """
 
     strategy: Strategy

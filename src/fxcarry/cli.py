@@ -286,9 +286,9 @@ def carry(
         volatility = "-" if row["volatility"] is None else f"{row['volatility'] * 100:.1f}"
         to_risk = "-" if row["carry_to_risk"] is None else f"{row['carry_to_risk']:+.2f}"
         click.echo(
-            f"{row['currency']:5} {row['pair']:6} {row['spot']:10.5g} {row['rate'] * 100:7.2f} {row['carry'] * 100:+8.2f} "
-            f"{volatility:>6} {to_risk:>11} {row['financing_long'] * 100:+7.2f} {row['financing_short'] * 100:+8.2f} "
-            f"{row['roll_days']:5} {row['tonight_long']:+11,.2f}"
+            f"{row['currency']:5} {row['pair']:6} {row['spot']:10.5g} {row['rate'] * 100:7.2f} "
+            f"{row['carry'] * 100:+8.2f} {volatility:>6} {to_risk:>11} {row['financing_long'] * 100:+7.2f} "
+            f"{row['financing_short'] * 100:+8.2f} {row['roll_days']:5} {row['tonight_long']:+11,.2f}"
         )
     click.echo("")
     for note in table["notes"]:

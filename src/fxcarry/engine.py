@@ -1,8 +1,9 @@
 """The loop. It composes a feed, a broker, a strategy and risk rules, and knows nothing of files or plugins.
 
-At a due tick: strategy → review of the target → units → review of the orders → intent → send. At any other tick the held
-book is reviewed by the same rules. Over stored history and a simulated venue whole blocks of ticks are advanced at once,
-stopping where a rule might bite; :meth:`Engine.run` with ``stepped=True`` asks at every tick instead, with the same result.
+At a due tick: strategy → review of the target → units → review of the orders → intent → send. At any other tick the
+held book is reviewed by the same rules. Over stored history and a simulated venue whole blocks of ticks are advanced at
+once, stopping where a rule might bite; :meth:`Engine.run` with ``stepped=True`` asks at every tick instead, with the
+same result.
 """
 
 from __future__ import annotations
@@ -399,7 +400,9 @@ class Engine:
 
 
 def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArray:
-    """A strategy's answer as an array in universe order. An unknown currency or a number that is not finite is an error."""
+    """A strategy's answer as an array in universe order. An unknown currency or a number that is not finite is an
+    error.
+    """
     if isinstance(weights, np.ndarray):
         if weights.shape != (len(universe),):
             raise DataError(

@@ -94,7 +94,7 @@ class MemoryFeed:
         return Snapshot(at, quotes, {currency: rate for currency, rate in known.items() if rate is not None})
 
     def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
-        """Rows with start <= time < end, and the rates available before ``end``; MissingDataError where there are none."""
+        """Rows with start <= time < end and rates available before ``end``; MissingDataError where there are none."""
         rows = self._history.between(start, end)
         if not len(rows):
             reach = (

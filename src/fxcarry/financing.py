@@ -112,7 +112,8 @@ class PairRateFinancing:
         return to_decimal(table[instrument])
 
     def accrue(self, units: Number, price: Number, days: int, *, instrument: str = "") -> Decimal:
-        """Cash in quote currency for holding ``units`` (signed, base) over a roll of ``days`` at ``price``; > 0 received.
+        """Cash in quote currency for holding ``units`` (signed, base) over a roll of ``days`` at ``price``; > 0
+        received.
 
         Floats are read through their text. Short positions use ``short_rate`` on the absolute size.
         """

@@ -1,8 +1,8 @@
 """Accounting: the transactions of a book, its attribution, and double entry.
 
 :class:`TransactionLog` holds what a venue booked as columns, a :class:`~fxcarry.model.Transaction` is made when one is
-asked for. :func:`attribute` splits every day's change of NAV into spot, carry, cost, translation and rounding. Each term
-has its own formula, none is the remainder of the others, and their sum is checked against the venue's own NAV.
+asked for. :func:`attribute` splits every day's change of NAV into spot, carry, cost, translation and rounding. Each
+term has its own formula, none is the remainder of the others, and their sum is checked against the venue's own NAV.
 :class:`Ledger` posts the same transactions as balanced entries, per currency.
 """
 
@@ -388,8 +388,8 @@ class Ledger:
     """Double entry in several currencies. Every transaction balances in every currency, or LedgerError is raised.
 
     Accounts: ``Cash:USD``; ``Position:AUDJPY`` (base leg, and quote leg at cost) against ``Trading:AUDJPY``;
-    ``Income:Trading``, ``Income:Financing``, ``Expense:Commission``, ``Equity:Deposits``, ``Rounding``; a conversion goes
-    through ``FXTrading:JPY``. Average-price lots.
+    ``Income:Trading``, ``Income:Financing``, ``Expense:Commission``, ``Equity:Deposits``, ``Rounding``; a conversion
+    goes through ``FXTrading:JPY``. Average-price lots.
     """
 
     def __init__(self, account_currency: str) -> None:

@@ -310,8 +310,9 @@ class Account:
     """The account as the broker states it, in account currency unless said.
 
     ``nav`` = cash + unrealised + accrued financing; ``balances`` are cash by currency; ``current_weights`` are net
-    exposures by currency as fractions of NAV, the account currency left out: what is owned of each currency less what is
-    owed (a position's base at market, its quote at cost), so that open P&L in a foreign currency counts as exposure to it.
+    exposures by currency as fractions of NAV, the account currency left out: what is owned of each currency less what
+    is owed (a position's base at market, its quote at cost), so that open P&L in a foreign currency counts as exposure
+    to it.
     """
 
     id: str
@@ -449,9 +450,9 @@ class Proposal:
 class RiskState:
     """What risk rules remember, journaled and restored before the first order.
 
-    ``day_start`` is NAV at the last 17:00 New York, ``high_water`` the highest end-of-day NAV, both adjusted for
-    flows; ``halt_until`` ends a REDUCING state that began at ``halted_at`` by itself; ``stopped`` are the (instrument, direction) blocked until
-    the next scheduled rebalance; ``latch`` is the code of the halt a person has to lift.
+    ``day_start`` is NAV at the last 17:00 New York, ``high_water`` the highest end-of-day NAV, both adjusted for flows;
+    ``halt_until`` ends a REDUCING state that began at ``halted_at`` by itself; ``stopped`` are the (instrument,
+    direction) blocked until the next scheduled rebalance; ``latch`` is the code of the halt a person has to lift.
     """
 
     trading: TradingState = TradingState.ACTIVE

@@ -27,7 +27,8 @@ def market_pairs(currencies: Sequence[str], account_currency: str) -> tuple[Pair
 
 
 class Holding(NamedTuple):
-    """One instrument of a book: ``currency`` (its place in the universe) is what it stands for, ``side`` its sign there.
+    """One instrument of a book: ``currency`` (its place in the universe) is what it stands for, ``side`` its sign
+    there.
 
     ``is_base`` says whether that currency is the pair's base.
     """
@@ -139,7 +140,9 @@ class Book:
 
 
 class Lot(NamedTuple):
-    """What is held and what it is worth, by instrument: signed units, average entry, account currency per base and quote."""
+    """What is held and what it is worth, by instrument: signed units, average entry, account currency per base and
+    quote.
+    """
 
     units: list[float]
     average: list[float]
@@ -154,7 +157,7 @@ def whole(units: float, step: float) -> float:
 
 
 def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt: int) -> str:
-    """A deterministic order id: the same decision derives the same id after a restart, a true second attempt another."""
+    """A deterministic order id: the same decision derives it again after a restart, a second attempt another."""
     text = f"{account_id}|{at.isoformat()}|{instrument}|{leg}|{attempt}"
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 

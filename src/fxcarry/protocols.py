@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Weights: TypeAlias = "Mapping[str, float] | pd.Series | FloatArray"
-"""Signed fractions of NAV by currency: absent = 0, an unknown currency or NaN is an error. An array is in universe order."""
+"""Signed fractions of NAV by currency: absent = 0, an unknown currency or NaN is an error. An array is in universe
+order.
+"""
 
 Strategy: TypeAlias = Callable[[MarketView, Account], Any]
 """``(view, account) -> Weights``: what to hold, as known at ``view.as_of``."""

@@ -3,8 +3,8 @@
 Rules are pure and never enlarge anything. Each sees the original proposal; the most severe action wins, caps merge by
 minimum, and the merged result is reviewed once more, so the order of rules has no meaning. Reductions always pass.
 
-Limits are inclusive: a number that reaches its limit breaches it. Comparisons run on float64 with a slack of 1e-9 of the
-compared value, far below a cent or a pip, so that a limit met exactly is met whatever the last bit says.
+Limits are inclusive: a number that reaches its limit breaches it. Comparisons run on float64 with a slack of 1e-9 of
+the compared value, far below a cent or a pip, so that a limit met exactly is met whatever the last bit says.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ class MaxCurrenciesPerSide:
 class StopLoss:
     """Close a position whose closing price is ``limit`` worse than its average entry, financing left aside.
 
-    As after any CLOSE, the pair is then blocked in that direction until the next scheduled rebalance. Where the venue keeps native stops,
-    one is placed at the same price when an order fills, and this rule is the second line.
+    As after any CLOSE, the pair is then blocked in that direction until the next scheduled rebalance. Where the venue
+    keeps native stops, one is placed at the same price when an order fills, and this rule is the second line.
     """
 
     limit: float = attrs.field(default=0.05, validator=_fraction)
@@ -331,7 +331,8 @@ class Drawdown:
 class Staleness:
     """Open nothing in an instrument whose quote is older than its budget; nothing at all once half the book is stale.
 
-    A quote as old as the budget is stale. What is held is left alone. The budget is ``minutes`` of open market time, or the feed's own interval where that is longer.
+    A quote as old as the budget is stale. What is held is left alone. The budget is ``minutes`` of open market time, or
+    the feed's own interval where that is longer.
     """
 
     minutes: float = attrs.field(default=60.0, validator=_fraction)
@@ -374,7 +375,7 @@ def _first(where: Any) -> int | None:
 
 
 def default_rules() -> tuple[RiskRule, ...]:
-    """Position 30 %, 5 % stop, 3 currencies a side, exposure 2×, daily loss 3 %, drawdown 15 %, staleness 60 minutes."""
+    """Position 30 %, 5 % stop, 3 currencies a side, exposure 2×, daily loss 3 %, drawdown 15 %, age 60 minutes."""
     return (
         MaxPosition(),
         StopLoss(),
@@ -396,8 +397,8 @@ def review(
 ) -> Decision:
     """Ask every rule, merge, and ask once more about the merged result.
 
-    Returns the weights that may be held (order of the proposal's legs); the very array of the proposal where nothing was
-    cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
+    Returns the weights that may be held (order of the proposal's legs); the very array of the proposal where nothing
+    was cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
     """
     findings = _findings(proposal, rules, view, account, state)
     if not findings and state.trading is TradingState.ACTIVE and not state.stopped:

@@ -34,8 +34,9 @@ def carry_table(
 
     ``rate``, ``carry`` (differential to the account currency), ``volatility`` (EWMA, decay 0.94, 260 days) and
     ``financing_long``/``financing_short`` (after ``markup``, > 0 received) are annual decimals; ``spot`` is account
-    currency per unit; ``tonight_long`` and ``tonight_short`` are what 100,000 of account currency would be booked at the
-    coming roll of ``roll_days`` days. Raises DataError for dates outside the data and currencies without price or rate.
+    currency per unit; ``tonight_long`` and ``tonight_short`` are what 100,000 of account currency would be booked at
+    the coming roll of ``roll_days`` days. Raises DataError for dates outside the data and currencies without price or
+    rate.
     """
     history = feed.history(None, None)
     members = universe_of(universe, account_currency)
@@ -89,8 +90,8 @@ def carry_table(
         "notional": NOTIONAL,
         "rows": rows,
         "notes": [
-            f"{account_currency} pays {own:.2%}. long %, short %: a year's financing of either side, after a mark-up of "
-            f"{markup:.2%} a year; tonight: what {NOTIONAL:,} {account_currency} held long is booked at the "
+            f"{account_currency} pays {own:.2%}. long %, short %: a year's financing of either side, after a mark-up "
+            f"of {markup:.2%} a year; tonight: what {NOTIONAL:,} {account_currency} held long is booked at the "
             "coming roll.",
             *history.notes,
             *notes,

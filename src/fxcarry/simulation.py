@@ -1,10 +1,11 @@
 """The only simulated venue: fills at the next quote, margin, financing, native stops, close-out.
 
-The market is a :class:`Tape`, arrays of ticks × instruments. Between fills the position is constant, so a whole block of
-ticks is evaluated at once; a live snapshot is a tape of one tick, and both give the same numbers.
+The market is a :class:`Tape`, arrays of ticks × instruments. Between fills the position is constant, so a whole block
+of ticks is evaluated at once; a live snapshot is a tape of one tick, and both give the same numbers.
 
 Cash is kept in whole minor units (cents), every posting rounded when it is posted; positions and prices are float64,
-exact for whole units. Orders fill at the next fresh quote after they were placed, never at the one they were decided on.
+exact for whole units. Orders fill at the next fresh quote after they were placed, never at the one they were decided
+on.
 """
 
 from __future__ import annotations
@@ -269,7 +270,7 @@ class SimBroker:
         return posted, exact, nav
 
     def adverse(self) -> list[float]:
-        """Each position's move against its average entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
+        """Each position's move against its entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
         tape, tick = self._loaded(), self._tick
         return [
             1 - bid / average if units > 0 else ask / average - 1 if units < 0 else math.nan

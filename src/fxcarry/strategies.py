@@ -60,9 +60,9 @@ class Optimized:
     """Mean–variance on carry with shrunk covariance, costs in the objective, and a volatility target.
 
     Maximizes carry − (γ/2)·variance − trading cost − mark-up over at most ``k`` names a side, each up to
-    ``position_cap`` of NAV and ``gross_cap`` in all; the expected return of a currency is its carry, no mean is estimated.
-    The result is scaled to ``target_volatility`` within the caps, and a leg closer than ``band`` to its target is left
-    alone. Needs ``lookback`` daily returns: it stays flat until there are as many.
+    ``position_cap`` of NAV and ``gross_cap`` in all; the expected return of a currency is its carry, no mean is
+    estimated. The result is scaled to ``target_volatility`` within the caps, and a leg closer than ``band`` to its
+    target is left alone. Needs ``lookback`` daily returns: it stays flat until there are as many.
 
     Carry, variance, trading cost (of one rebalance, times ``rebalances_per_year``) and mark-up are annual.
     """

@@ -26,9 +26,9 @@ class Tape:
 
     ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
     unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
-    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes
-    observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short
-    receives at this tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
+    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes observed since the
+    tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short receives at this
+    tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
     quote: what is filled then does not take part.
     """
 
@@ -276,7 +276,7 @@ class TapeMaker:
         return np.nan_to_num(long * in_minor), np.nan_to_num(short * in_minor)
 
     def annual(self, rates: MarketHistory, at: TimeArray) -> tuple[FloatArray, FloatArray]:
-        """What being long and being short each pair earns in a year of 365 days, as a fraction (ticks × instruments)."""
+        """What being long and being short each pair earns in 365 days, as a fraction (ticks × instruments)."""
         ones = np.ones((len(at), len(self.pairs)))
         if self.financing is None:
             return ones * np.nan, ones * np.nan

@@ -42,7 +42,7 @@ class EcbFeed:
         return self._stored.snapshot(at)
 
     def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
-        """Fixings with start <= time < end, and the rates available before ``end``; MissingDataError if there are none."""
+        """Fixings with start <= time < end, rates available before ``end``; MissingDataError where there are none."""
         return self._stored.history(start, end)
 
     def close(self) -> None:
