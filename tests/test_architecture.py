@@ -28,7 +28,7 @@ TIERS = {
     4: ["allocation", "covariance", "costs", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
-    1: ["conventions", "model"],
+    1: ["conventions", "model", "secrets"],
     0: ["errors"],
 }
 PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() for module in tier)}

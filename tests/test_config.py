@@ -21,20 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxcarry.config import (
-    Config,
-    Secret,
-    SecretFilter,
-    Section,
-    effective,
-    load_config,
-    read_env_file,
-    structure,
-    to_toml,
-)
+from fxcarry.config import Config, Section, effective, load_config, structure, to_toml
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, PluginError
 from fxcarry.plugins import BrokenPlugin, Component, Kind, Registry
+from fxcarry.secrets import Secret, SecretFilter, read_env_file
 
 
 class Side(StrEnum):

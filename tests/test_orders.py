@@ -85,6 +85,12 @@ def test_units_are_rounded_towards_zero(units: float, step: float, wanted: float
     assert whole(units, step) == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.parametrize("units", [40_000_001.0, 3_000_000_007.0])
+def test_the_last_bit_of_a_large_number_is_no_unit(units: float) -> None:
+    assert whole(float(np.nextafter(units, 0)), 1) == units
+    assert whole(units - 0.01, 1) == units - 1
+
+
 def test_allowed_weights_scale_units_and_never_enlarge() -> None:
     book = book_of(("EUR", "AUD", "GBP"))
     units, weights = [1000.7, -2000.2, 500.0], np.array([0.2, -0.4, 0.1])

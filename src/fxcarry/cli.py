@@ -105,7 +105,7 @@ def _load(path: str | None) -> Config:
 
     env_file = Path(".env")
     if env_file.is_file():
-        from fxcarry.config import read_env_file
+        from fxcarry.secrets import read_env_file
 
         for key, value in read_env_file(env_file).items():
             os.environ.setdefault(key, value)

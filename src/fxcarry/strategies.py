@@ -64,7 +64,7 @@ class Optimized:
     estimated. The result is scaled to ``target_volatility`` within the caps, and a leg closer than ``band`` to its
     target is left alone. Needs ``lookback`` daily returns: it stays flat until there are as many.
 
-    Carry, variance, trading cost (of one rebalance, times ``rebalances_per_year``) and mark-up are annual.
+    A venue that books no financing keeps no mark-up. Carry, variance, trading cost (of one rebalance, times ``rebalances_per_year``) and mark-up are annual.
     """
 
     k: int = attrs.field(default=3, validator=_positive)
@@ -89,6 +89,7 @@ class Optimized:
         covariance = ledoit_wolf(returns)[0] * TRADING_DAYS
         held = np.array([account.current_weights.get(c, 0.0) for c in view.currencies])[usable]
         markup = -(view.values("financing_long") + view.values("financing_short"))[usable] / 2
+        markup = np.where(np.isnan(markup), 0.0, np.maximum(markup, 0.0))
         order = tie_order(view.currencies)[usable]
         lower, upper = allocation.side_bounds_array(carry[usable], self.k, self.position_cap, order)
         best = allocation.mean_variance_array(
@@ -97,7 +98,7 @@ class Optimized:
             held,
             risk_aversion=self.risk_aversion,
             trading_cost=view.values("trading_cost")[usable] * self.rebalances_per_year,
-            markup=np.maximum(markup, 0.0),
+            markup=markup,
             lower=lower,
             upper=upper,
             gross=self.gross_cap,

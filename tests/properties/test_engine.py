@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fxcarry.conventions import session_ends
@@ -33,7 +33,7 @@ from fxcarry.risk import (
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Baseline, Optimized, Rank, Sign
 
-quick = settings(max_examples=40, deadline=None, derandomize=True)
+quick = settings(max_examples=20, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
 accounts = st.sampled_from(["USD", "EUR", "JPY"])
 schedules = st.sampled_from(["monthly", "weekly", "daily"])
@@ -205,8 +205,9 @@ def _weights(engine: Engine) -> Sequence[Any]:
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(cases)
+@example(Case(2130, "JPY", "monthly", "reckless", "wide", 0.02, holes=False, intraday=False))
 def test_blocks_and_steps_are_the_same_run(case: Case) -> None:
     block, stepped = case.run(), case.run(stepped=True)
     assert_same(block, stepped)
@@ -269,7 +270,7 @@ def test_a_bare_rule_has_no_optional_member() -> None:
             assert not hasattr(bare(rule), name)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases)
 def test_the_optional_members_make_a_run_faster_never_different(case: Case) -> None:
     rules = RULES[case.rules]

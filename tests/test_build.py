@@ -1,0 +1,282 @@
+"""fxcarry.build and fxcarry.builtins: configuration, plugins and plain objects become an engine."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+
+import fxcarry
+from fxcarry import Engine, MemoryFeed, SimBroker, build
+from fxcarry.builtins import SimulatedConfig, fxcarry_components
+from fxcarry.config import load_config
+from fxcarry.errors import ConfigError, PluginError
+from fxcarry.financing import BenchmarkFinancing
+from fxcarry.journal import MemoryJournal
+from fxcarry.market import from_ns
+from fxcarry.plugins import load
+from fxcarry.risk import Drawdown, MaxPosition, StopLoss, default_rules
+from fxcarry.strategies import Baseline, Optimized, Rank, Sign
+from fxcarry.testing import market_history
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def file(text: str) -> Path:
+        path = tmp_path / "fxcarry.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return file
+
+
+@pytest.fixture(scope="module")
+def feed() -> MemoryFeed:
+    return MemoryFeed(market_history(("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK"), 70))
+
+
+def finish(engine: Engine) -> float:
+    """Run from the third row on: the made-up rates are known from the second."""
+    assert engine.feed is not None
+    engine.run(from_ns(engine.feed.history(None, None).times[2]))
+    return engine.broker.nav
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_build_is_the_function_and_not_its_module() -> None:
+    assert callable(fxcarry.build)
+    assert callable(fxcarry.backtest)
+
+
+def test_without_a_configuration_everything_is_the_default(feed: MemoryFeed) -> None:
+    engine = build(strategy="baseline", feed=feed)
+    assert isinstance(engine, Engine)
+    assert engine.strategy == Baseline()
+    assert engine.rules == default_rules()
+    assert set(engine.universe) == {"AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK"}
+    assert engine.rebalance == "monthly"
+    assert engine.broker.account_currency == "USD"
+    assert engine.broker.get_account_balance() == 1_000_000
+    assert engine.broker.financing == BenchmarkFinancing(0.01)
+    assert not engine.broker.costs.is_free
+    assert engine.costs == engine.broker.costs
+    assert finish(engine) != 1_000_000
+
+
+def test_every_part_may_be_a_plain_object(feed: MemoryFeed) -> None:
+    broker = SimBroker(cash=5_000)
+    journal = MemoryJournal()
+    rule = MaxPosition(limit=0.1)
+    strategy = lambda view, account: {"EUR": 0.5}  # noqa: E731
+    engine = build(strategy=strategy, feed=feed, broker=broker, rules=[rule], journal=journal)
+    assert engine.feed is feed
+    assert engine.broker is broker
+    assert engine.strategy is strategy
+    assert engine.rules == (rule,)
+    assert engine.journal is journal
+    finish(engine)
+    assert journal.orders
+    assert float(journal.orders[0].units) <= 500
+
+
+def test_a_broker_of_any_make_is_taken_as_it_is(feed: MemoryFeed) -> None:
+    class MyBroker(SimBroker):
+        name = "mine"
+
+    broker = MyBroker(cash=7)
+    assert build(broker=broker, strategy="sign", feed=feed).broker is broker
+
+
+@pytest.mark.parametrize("rules", [[], ()])
+def test_no_rules_is_not_the_default_rules(rules: Any, feed: MemoryFeed) -> None:
+    assert build(strategy="sign", rules=rules, feed=feed).rules == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("baseline", Baseline()), ("sign", Sign()), ("rank", Rank()), ("optimized", Optimized())]
+)
+def test_a_strategy_by_name(name: str, made: Any, feed: MemoryFeed) -> None:
+    assert build(strategy=name, feed=feed).strategy == made
+
+
+def test_an_unknown_strategy_suggests_the_nearest(feed: MemoryFeed) -> None:
+    with pytest.raises((ConfigError, PluginError)) as caught:
+        build(strategy="basline", feed=feed)
+    assert "basline" in str(caught.value)
+    assert "baseline" in str(caught.value)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+FILE = """
+account_currency = "EUR"
+universe = ["USD", "JPY", "GBP"]
+rebalance = "weekly"
+cash = 20_000
+markup = 0.02
+
+[costs]
+spread_multiplier = 2.0
+
+[strategies.mine]
+use = "baseline"
+k = 1
+
+[[rules]]
+use = "max-position"
+limit = 0.25
+
+[[rules]]
+use = "drawdown"
+"""
+
+
+def test_a_file(write: Write, feed: MemoryFeed) -> None:
+    engine = build(write(FILE), feed=feed)
+    assert engine.strategy == Baseline(k=1)
+    assert engine.universe == ("USD", "JPY", "GBP")
+    assert engine.rebalance == "weekly"
+    assert engine.rules == (MaxPosition(limit=0.25), Drawdown())
+    assert engine.broker.account_currency == "EUR"
+    assert engine.broker.get_account_balance() == 20_000
+    assert engine.broker.financing == BenchmarkFinancing(0.02)
+    assert engine.broker.costs.spread_multiplier == engine.costs.spread_multiplier == 2.0
+    finish(engine)
+    assert len(engine.journal.plans) > 5
+
+
+def test_a_path_as_text_and_a_configuration_read_before(write: Write, feed: MemoryFeed) -> None:
+    path = write(FILE)
+    read = load_config(path, load())
+    for config in (str(path), path, read):
+        assert build(config, feed=feed).rules == (MaxPosition(limit=0.25), Drawdown())
+
+
+def test_arguments_replace_what_the_file_says(write: Write, feed: MemoryFeed) -> None:
+    broker = SimBroker(cash=1, account_currency="EUR")
+    engine = build(write(FILE), feed=feed, broker=broker, strategy="rank", rules=[StopLoss()])
+    assert engine.strategy == Rank()
+    assert engine.broker is broker
+    assert engine.rules == (StopLoss(),)
+    assert engine.universe == ("USD", "JPY", "GBP")
+
+
+def test_rules_switched_off_in_the_file(write: Write, feed: MemoryFeed) -> None:
+    assert build(write('rules = []\n[strategies.s]\nuse = "sign"\n'), feed=feed).rules == ()
+
+
+def test_a_strategy_may_have_its_own_rules(write: Write, feed: MemoryFeed) -> None:
+    text = FILE + '\n[strategies.other]\nuse = "sign"\n[[strategies.other.rules]]\nuse = "stop-loss"\nlimit = 0.1\n'
+    path = write(text)
+    assert build(path, strategy="other", feed=feed).rules == (StopLoss(limit=0.1),)
+    assert build(path, strategy="mine", feed=feed).rules == (MaxPosition(limit=0.25), Drawdown())
+
+
+def test_which_of_several_strategies_has_to_be_said(write: Write, feed: MemoryFeed) -> None:
+    text = '[strategies.a]\nuse = "sign"\n[strategies.b]\nuse = "rank"\n'
+    with pytest.raises(ConfigError, match="2 strategies") as caught:
+        build(write(text), feed=feed)
+    assert "a" in caught.value.hint
+    assert "b" in caught.value.hint
+    with pytest.raises(ConfigError, match="0 strategies"):
+        build(write("[strategies]\n"), feed=feed)
+
+
+def test_without_a_strategy_it_is_the_baseline(write: Write, feed: MemoryFeed) -> None:
+    assert build(feed=feed).strategy == Baseline()
+    assert build(write('account_currency = "USD"\n'), feed=feed).strategy == Baseline()
+
+
+def test_the_brokers_own_cash_goes_before_the_general_one(write: Write, feed: MemoryFeed) -> None:
+    text = 'cash = 5\n[broker]\nuse = "simulated"\ncash = 77\n[strategies.s]\nuse = "sign"\n'
+    assert build(write(text), feed=feed).broker.get_account_balance() == 77
+
+
+def test_settings_of_the_simulated_venue(write: Write, feed: MemoryFeed) -> None:
+    text = '[broker]\nuse = "simulated"\nmargin_rate = 0.1\ncloseout_level = 0.8\n[strategies.s]\nuse = "sign"\n'
+    broker = build(write(text), feed=feed).broker
+    assert (broker.margin_rate, broker.closeout_level) == (0.1, 0.8)
+
+
+def test_mistakes_are_named_with_their_path(write: Write, feed: MemoryFeed) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(write('rebalanse = "weekly"\n[strategies.s]\nuse = "baseline"\nkay = 2\n'), feed=feed)
+    assert "rebalanse" in str(caught.value)
+    assert "kay" in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path, feed: MemoryFeed) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        build(tmp_path / "nowhere.toml", feed=feed)
+
+
+def test_prices_from_files(write: Write, tmp_path: Path) -> None:
+    history = market_history(("EUR", "JPY"), 60)
+    prices, rates = tmp_path / "prices.csv", tmp_path / "rates.csv"
+    days = [str(t)[:10] for t in history.times]
+    with prices.open("w", newline="") as file:
+        csv.writer(file).writerows([("date", "EUR", "JPY"), *zip(days, *history.spot.T.tolist())])
+    with rates.open("w", newline="") as file:
+        csv.writer(file).writerows([("date", "EUR", "JPY", "USD"), ("2019-12-31", 2.5, 0.0, 1.0)])
+    engine = build(
+        write(
+            f"""
+universe = ["EUR", "JPY"]
+rules = []
+[feed]
+use = "file"
+prices = {str(prices)!r}
+rates = {str(rates)!r}
+rates_in_percent = true
+[strategies.s]
+use = "sign"
+"""
+        )
+    )
+    finish(engine)
+    assert {n: float(np.sign(float(p.units))) for n, p in engine.broker.get_positions().items()} == {
+        "EURUSD": 1.0,
+        "USDJPY": 1.0,
+    }
+
+
+# --- built-in components ---------------------------------------------------------------------------------------------
+
+
+def test_builtins_come_through_the_same_hook_as_plugins() -> None:
+    components = fxcarry_components()
+    names = {(c.kind, c.name) for c in components}
+    assert len(names) == len(components)
+    assert {n for kind, n in names if kind == "strategy"} == {"baseline", "optimized", "rank", "sign"}
+    assert {n for kind, n in names if kind == "rule"} == {r.name for r in default_rules()}
+    assert ("broker", "simulated") in names
+    assert ("feed", "file") in names
+    registry = load()
+    for component in components:
+        assert registry.get(component.kind, component.name).config is component.config
+        assert component.summary
+        assert attrs.has(component.config)
+
+
+def test_a_rule_made_from_its_defaults_is_the_default_rule() -> None:
+    made = {c.name: c.factory(c.config()) for c in fxcarry_components() if c.kind == "rule"}
+    assert made == {r.name: r for r in default_rules()}
+
+
+def test_the_simulated_brokers_settings_are_checked() -> None:
+    (component,) = [c for c in fxcarry_components() if c.kind == "broker"]
+    assert component.config is SimulatedConfig
+    broker = component.factory(SimulatedConfig(cash=9.0))
+    assert isinstance(broker, SimBroker)
+    assert broker.get_account_balance() == 9
+    with pytest.raises(ConfigError):
+        component.factory(SimulatedConfig(cash=-1.0))
