@@ -95,6 +95,7 @@ class Engine:
             stage: [rule for rule in self.rules if stage in getattr(rule, "stages", _STAGES)] for stage in _STAGES
         }
         self._seen: tuple[float, bool] | None = None
+        self._needs_look = False
 
     # -- running over stored history -------------------------------------------------------------------------------
 
@@ -142,7 +143,8 @@ class Engine:
             if self.broker.events:
                 self._note_events()
             is_due = upcoming < len(due) and due[upcoming] == last
-            self._decide(last, is_due)
+            if is_due or stepped or self._needs_look or self._intention is not None:
+                self._decide(last, is_due)
             if is_due:
                 progress(tick, total)
         if not self.rules:
@@ -212,11 +214,13 @@ class Engine:
         first: int | None = None
         if self.state.halt_until is not None or self.state.trading is TradingState.REDUCING:
             first = 0
-        for rule in self.rules:
-            screen = getattr(rule, "first_breach", None)
-            at = 0 if screen is None else screen(block)
-            if at is not None and (first is None or at < first):
-                first = at
+        elif self.state.trading is not TradingState.HALTED or self.broker.units.any() or self.broker.has_waiting:
+            for rule in self.rules:
+                screen = getattr(rule, "first_breach", None)
+                at = 0 if screen is None else screen(block)
+                if at is not None and (first is None or at < first):
+                    first = at
+        self._needs_look = first is not None
         committed = len(block) if first is None else first + 1
         if committed > 1:
             nav = block.nav[: committed - 1]
