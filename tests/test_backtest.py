@@ -225,7 +225,7 @@ def test_turnover_is_half_of_what_is_traded_a_year(any_result: BacktestResult) -
 
 
 def scripted() -> BacktestResult:
-    """EUR: bought February 1st at 1.00, turned short March 1st at 1.10, closed April 1st at 1.12. AUD: once, flat price."""
+    """EUR: bought February 1st at 1.00, turned short March 1st at 1.10, closed April 1st at 1.12. AUD: one trip."""
     eur = [1.0] * 3 + [1.05] * 20 + [1.10] + [1.12] * 40
     aud = [1.0] * 64
     return backtest(
@@ -379,7 +379,7 @@ def test_a_strategy_by_name(history: MarketHistory, result: BacktestResult) -> N
 
 
 def test_a_function_is_called_by_its_name(history: MarketHistory) -> None:
-    def my_carry(view: Any, account: Any) -> pd.Series:
+    def my_carry(view: Any, account: Any) -> Any:
         return view.carry.rank() * 0.01
 
     outcome = run(history, my_carry)
@@ -417,7 +417,11 @@ def test_bad_account_currencies(history: MarketHistory, account_currency: str) -
 
 def test_the_account_currency_is_ranked_only_if_listed(history: MarketHistory) -> None:
     seen = []
-    strategy = lambda view, account: seen.append(view.currencies) or {}  # noqa: E731
+
+    def strategy(view: Any, account: Any) -> dict[str, float]:
+        seen.append(view.currencies)
+        return {}
+
     run(history, strategy, universe=["EUR", "USD"])
     assert seen[0] == ("EUR", "USD")
     seen.clear()
@@ -498,6 +502,7 @@ def test_holes_change_nothing_but_when_orders_fill() -> None:
     gap = outcome.nav.diff().fillna(0.0) - outcome.attribution.sum(axis=1)
     assert gap.abs().max() < 0.005
     history = with_holes()
+    trade: Any
     for trade in outcome.trades.itertuples():
         row = int(np.searchsorted(history.times, trade.at.tz_convert(None).to_datetime64(), "right")) - 1
         assert np.isfinite(history.spot[row, ("EURUSD", "AUDUSD", "USDNOK").index(trade.instrument)])

@@ -185,7 +185,7 @@ def test_the_version_is_that_of_the_library() -> None:
 
 def test_no_command_shows_the_help() -> None:
     run = fxcarry_()
-    assert run.code == 2
+    assert run.code in {0, 2}  # click 8.1 and 8.2 differ
     assert "Commands:" in run.out + run.err
 
 
@@ -390,7 +390,7 @@ def test_settings_come_from_the_file_the_environment_and_the_command_in_that_ord
         (["--cash", "nan"], 2, "cash is nan"),
         (["--rebalance", "hourly"], 2, "'hourly' is not one of 'monthly', 'weekly', 'daily'"),
         (["--config", "none.toml"], 2, "none.toml does not exist.*fxcarry init"),
-        (["--nonsense"], 2, "No such option '?--nonsense"),
+        (["--nonsense"], 2, "No such option:? '?--nonsense"),
     ],
 )
 def test_what_is_wrong_is_told(arguments: list[str], code: int, said: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -57,6 +58,16 @@ def market(
 
 def always(**weights: float) -> Callable[[Any, Any], dict[str, float]]:
     return lambda view, account: dict(weights)
+
+
+def watch(seen: list[Any], look: Callable[[Any, Any], Any], **weights: float) -> Callable[[Any, Any], dict[str, float]]:
+    """A strategy that notes something of what it is shown, and always wants the same."""
+
+    def strategy(view: Any, account: Any) -> dict[str, float]:
+        seen.append(look(view, account))
+        return dict(weights)
+
+    return strategy
 
 
 def by_month(*books: Mapping[str, float]) -> Callable[[Any, Any], Mapping[str, float]]:
@@ -247,14 +258,14 @@ def test_a_strategy_is_asked_when_due_and_sees_nothing_later() -> None:
 
 @pytest.mark.parametrize(("rebalance", "asked"), [("daily", 10), ("weekly", 2), ("monthly", 1)])
 def test_schedules(rebalance: str, asked: int) -> None:
-    seen = []
-    run(market({"EUR": [1.0] * 10}), lambda view, account: seen.append(view.as_of) or {}, rebalance=rebalance)
+    seen: list[Any] = []
+    run(market({"EUR": [1.0] * 10}), watch(seen, lambda view, account: view.as_of), rebalance=rebalance)
     assert len(seen) == asked
 
 
 def test_the_account_currency_in_the_universe_is_the_residual() -> None:
     history = market({"EUR": [1.0] * 6}, rates={"EUR": 0.01, "USD": 0.05})
-    seen = []
+    seen: list[Any] = []
 
     def strategy(view: Any, account: Any) -> dict[str, float]:
         seen.append(view)
@@ -270,7 +281,7 @@ def test_the_account_currency_in_the_universe_is_the_residual() -> None:
 def test_the_target_is_reached_to_a_unit_when_prices_stand_still() -> None:
     books = [{"EUR": 0.2, "AUD": -0.3, "JPY": 0.1}, {"EUR": -0.2, "AUD": -0.1, "JPY": 0.15}, {"AUD": 0.05}]
     history = market({"EUR": [1.1] * 60, "AUD": [0.66] * 60, "JPY": [1 / 150] * 60})
-    seen = []
+    seen: list[Any] = []
     strategy = by_month(*books)
 
     def look(view: Any, account: Any) -> Any:
@@ -297,8 +308,8 @@ def test_scaling_the_account_scales_units() -> None:
 
 def test_costs_are_what_the_strategy_sees_and_the_broker_charges() -> None:
     costs = Costs(spread_bps={"EUR": 10.0, "USD": 0.0})
-    seen = []
-    engine = engine_of(market({"EUR": [1.0] * 6}), lambda v, a: seen.append(v) or {"EUR": 0.5}, costs=costs)
+    seen: list[Any] = []
+    engine = engine_of(market({"EUR": [1.0] * 6}), watch(seen, lambda view, account: view, EUR=0.5), costs=costs)
     engine = Engine(
         feed=engine.feed, broker=engine.broker, strategy=engine.strategy, rules=(), universe=("EUR",), costs=costs
     )
@@ -309,8 +320,8 @@ def test_costs_are_what_the_strategy_sees_and_the_broker_charges() -> None:
 
 def test_financing_seen_is_financing_booked() -> None:
     history = market({"EUR": [1.0] * 12}, rates={"EUR": 0.01, "USD": 0.06})
-    seen = []
-    engine = run(history, lambda v, a: seen.append(v) or {"EUR": -1.0}, financing=BenchmarkFinancing(0.01))
+    seen: list[Any] = []
+    engine = run(history, watch(seen, lambda view, account: view, EUR=-1.0), financing=BenchmarkFinancing(0.01))
     assert seen[0].financing_short["EUR"] == pytest.approx(0.05 * 365 / 360 - 0.01)
     assert seen[0].financing_long["EUR"] == pytest.approx(-0.05 * 365 / 360 - 0.01)
     books = attribute(engine.broker.log)
@@ -361,6 +372,23 @@ def test_closing_orders_are_sent_once_while_they_wait() -> None:
     engine = run(market(prices), always(EUR=1.0), [Drawdown()])
     assert [x for x in traded(engine) if x[2] < 0] == [("2024-02-08", "EURUSD", -1_000_000)]
     assert [o.units for o in engine.journal.orders if o.units < 0] == [-1_000_000]
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("wanted", [0.1, 0.0, -0.2])
+def test_a_trim_does_not_replace_a_larger_reduction_that_waits(wanted: float, stepped: bool) -> None:
+    # 34 % at the decision of February 29th, which wants less. No quote on March 1st, when the rule would trim to 30 %.
+    prices = [1.0] * 22 + [1.2, NAN] + [1.2] * 4
+    engine = run(market({"EUR": prices}), by_month({"EUR": 0.3}, {"EUR": wanted}), [MaxPosition()], stepped=stepped)
+    assert engine.broker.account().current_weights.get("EUR", 0.0) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_trim_does_not_replace_the_rest_of_a_decision_that_waits() -> None:
+    # AUD has no quote on March 1st either; its order is another instrument's and stays.
+    prices = {"EUR": [1.0] * 22 + [1.2, NAN] + [1.2] * 4, "AUD": [1.0] * 23 + [NAN] + [1.0] * 4}
+    engine = run(market(prices), by_month({"EUR": 0.3}, {"EUR": 0.1, "AUD": 0.2}), [MaxPosition()])
+    weights = engine.broker.account().current_weights
+    assert weights == pytest.approx({"EUR": 0.1, "AUD": 0.2}, abs=1e-5)
 
 
 # --- halts -----------------------------------------------------------------------------------------------------------
@@ -433,9 +461,8 @@ def test_a_halt_ends_at_17_also_where_the_loss_has_stayed() -> None:
 
 def test_a_drawdown_halt_latches_and_stays_flat_to_the_end() -> None:
     prices = [1.0, 1.0, 1.0, 1.05, 0.90, 0.85] + [1.2] * 80  # 1.05 is the high water; 0.8925 is 15 % below it
-    asked = []
-    strategy = lambda view, account: asked.append(view.as_of) or {"EUR": 1.0}  # noqa: E731
-    engine = run(market({"EUR": prices}), strategy, [Drawdown()])
+    asked: list[Any] = []
+    engine = run(market({"EUR": prices}), watch(asked, lambda view, account: view.as_of, EUR=1.0), [Drawdown()])
     assert states(engine) == [("2024-02-06", TradingState.HALTED)]
     assert (engine.state.latch, engine.state.halt_until) == ("DRAWDOWN", None)
     assert traded(engine) == [("2024-02-01", "EURUSD", 1_000_000), ("2024-02-07", "EURUSD", -1_000_000)]
@@ -654,7 +681,7 @@ def test_a_rule_that_raises_ends_the_run_before_anything_is_sent() -> None:
 
 
 def test_a_rule_is_asked_only_at_its_stages() -> None:
-    asked = []
+    asked: list[Any] = []
 
     class Once:
         name = "once"
@@ -687,12 +714,17 @@ def test_the_number_of_currencies_holds_on_every_day_of_a_daily_run() -> None:
 def test_the_journal_holds_intentions_decisions_and_what_became_of_them() -> None:
     engine = run(market({"EUR": [1.0] * 6}), always(EUR=0.4), default_rules())
     (order,) = engine.journal.orders
-    assert (order.instrument, order.units, order.reason, order.stop_fraction) == ("EURUSD", 300_000, "rebalance", 0.05)
+    assert (order.instrument, order.units, order.reason, order.stop_fraction) == (
+        "EURUSD",
+        Decimal(300_000),
+        "rebalance",
+        0.05,
+    )
     targets = [d for stage, d in engine.journal.decisions if stage == "target"]
     assert [v.code for v in targets[0].findings] == ["POSITION_TOO_LARGE"]
     assert engine.journal.log is engine.broker.log
     (result,) = engine.broker.find_orders([order.client_id]).values()
-    assert (result.status, result.filled_units) == (OrderStatus.FILLED, 300_000)
+    assert (result.status, result.filled_units) == (OrderStatus.FILLED, Decimal(300_000))
 
 
 def test_the_journal_holds_the_results_of_orders() -> None:
@@ -711,8 +743,8 @@ def test_every_fill_has_an_intention_written_before() -> None:
 
 
 def test_an_account_kept_by_a_strategy_does_not_change_afterwards() -> None:
-    kept = []
-    engine = engine_of(market({"EUR": [1.0, 1.0, 1.0, 1.5, 1.5]}), lambda v, a: kept.append(a) or {"EUR": 0.4})
+    kept: list[Any] = []
+    engine = engine_of(market({"EUR": [1.0, 1.0, 1.0, 1.5, 1.5]}), watch(kept, lambda view, account: account, EUR=0.4))
     engine.run()
     (account,) = kept
     assert list(account.working_orders) == []
@@ -723,9 +755,8 @@ def test_an_account_kept_by_a_strategy_does_not_change_afterwards() -> None:
 
 
 def test_a_sub_account_can_be_derived_from_an_account() -> None:
-    made = []
-    strategy = lambda view, account: made.append(attrs.evolve(account, nav=account.nav / 2)) or {}  # noqa: E731
-    run(market({"EUR": [1.0] * 4}), strategy)
+    made: list[Any] = []
+    run(market({"EUR": [1.0] * 4}), watch(made, lambda view, account: attrs.evolve(account, nav=account.nav / 2)))
     assert made[0].nav == CASH / 2
     assert made[0].currency == "USD"
 
@@ -741,8 +772,8 @@ def test_a_period_has_both_ends() -> None:
 
 
 def test_quotes_before_the_start_are_history_not_ticks() -> None:
-    seen = []
-    engine = engine_of(market({"EUR": [1.0] * 40}), lambda v, a: seen.append(len(v.spot_rows(1000))) or {})
+    seen: list[Any] = []
+    engine = engine_of(market({"EUR": [1.0] * 40}), watch(seen, lambda view, account: len(view.spot_rows(1000))))
     engine.run(datetime(2024, 2, 26, 12, tzinfo=UTC))
     assert seen[0] == 23
 

@@ -21,7 +21,8 @@ def order(client_id: str) -> Order:
 
 def test_it_starts_empty() -> None:
     journal = MemoryJournal()
-    assert journal.decisions == journal.plans == journal.states == journal.orders == []
+    for kept in (journal.decisions, journal.plans, journal.states, journal.orders):
+        assert len(kept) == 0
     assert list(journal.results) == []
     assert journal.log is None
 

@@ -89,9 +89,11 @@ def test_dependencies_have_a_lower_bound_and_no_needless_upper_one(name: str) ->
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_entry_points_name_modules_that_are_there(name: str) -> None:
-    own = PROJECTS[name].get("entry-points", {})["fxcarry"]
+    own = PROJECTS[name]["entry-points"]["fxcarry"]
     for module in own.values():
-        assert importlib.util.find_spec(module) is not None
+        assert Path(*module.split(".")) in {path.with_suffix("") for path in sources(name)} | {
+            path.parent for path in sources(name) if path.name == "__init__.py"
+        }
     if name == "fxcarry":
         assert PROJECTS[name]["scripts"] == {"fxcarry": "fxcarry.cli:main"}
         assert own.items() <= {(entry.name, entry.value) for entry in entry_points(group="fxcarry")}

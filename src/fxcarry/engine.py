@@ -156,8 +156,12 @@ class Engine:
         broker, book, account = self.broker, self.book, self.broker.account_currency
         rates = carry = np.full((len(clock), len(self.universe)), np.nan)
         if any(c in history.rates for c in self.universe):
-            rates = history.rate_matrix(clock.at, self.universe)
-            carry = rates - history.rate_matrix(clock.at, [account])
+            unknown = np.full(len(clock), np.nan)
+            known = {
+                c: series.values(clock.at) for c, series in history.rates.items() if c in {*self.universe, account}
+            }
+            rates = np.stack([known.get(c, unknown) for c in self.universe], 1)
+            carry = rates - known.get(account, unknown)[:, None]
 
         def financing() -> tuple[FloatArray, FloatArray]:
             long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
@@ -314,7 +318,7 @@ class Engine:
     def _unsent(self, legs: list[Leg]) -> list[Leg]:
         """What is left to send where orders still wait for a quote.
 
-        A new decision replaces all that waits. A rule that asks again for what waits already is not sent again. While
+        A new decision replaces all that waits. A rule's reduction is sent only where what waits would leave more. While
         nothing may open, what would open is cancelled, and the standing target is tried again once it may.
         """
         broker = self.broker
@@ -326,9 +330,12 @@ class Engine:
             if dropped and self.state.trading is TradingState.REDUCING:
                 self._intention = self._target
         waiting = broker.waiting()
+        held = broker.lot().units
         fresh = []
         for leg in legs:
-            if waiting.get(leg.name) != leg.units:
+            have, want = held[leg.column], held[leg.column] + leg.units
+            left = have + waiting.get(leg.name, 0.0)  # what the waiting orders would leave
+            if left * have > 0 and abs(left) > abs(want):
                 broker.drop("replaced", instrument=leg.name)
                 fresh.append(leg)
         return fresh

@@ -151,9 +151,10 @@ class Lot(NamedTuple):
 
 
 def whole(units: float, step: float) -> float:
-    """Units in whole steps, rounded towards zero (with 1e-9 of a step of slack)."""
-    count = math.floor(abs(units) / step + 1e-9) * step
-    return count if units > 0 else -count
+    """Units in whole steps, rounded towards zero (with slack for the last bits of a float)."""
+    steps = abs(units) / step
+    whole_steps = math.floor(steps + max(1e-9, 1e-12 * steps)) * step
+    return whole_steps if units > 0 else -whole_steps
 
 
 def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt: int) -> str:

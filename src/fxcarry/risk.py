@@ -345,12 +345,12 @@ class Staleness:
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
         """Whether there is nothing to say."""
-        return proposal.stage == "held" or proposal.is_stale is None or not proposal.is_stale.any()
+        return proposal.stage != "target" or proposal.is_stale is None or not proposal.is_stale.any()
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """Cap stale legs at what is held; HALT_OPENING where more than half of the held book is stale."""
         stale = proposal.is_stale
-        if stale is None or proposal.stage == "held" or not stale.any():
+        if stale is None or proposal.stage != "target" or not stale.any():
             return Verdict(self.name, Action.ALLOW)
         held = np.abs(proposal.held)
         book = float(held.sum())

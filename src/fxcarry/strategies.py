@@ -64,7 +64,8 @@ class Optimized:
     estimated. The result is scaled to ``target_volatility`` within the caps, and a leg closer than ``band`` to its
     target is left alone. Needs ``lookback`` daily returns: it stays flat until there are as many.
 
-    A venue that books no financing keeps no mark-up. Carry, variance, trading cost (of one rebalance, times ``rebalances_per_year``) and mark-up are annual.
+    A venue that books no financing keeps no mark-up. Carry, variance, trading cost (of one rebalance, times
+    ``rebalances_per_year``) and mark-up are annual.
     """
 
     k: int = attrs.field(default=3, validator=_positive)

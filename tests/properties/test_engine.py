@@ -33,7 +33,7 @@ from fxcarry.risk import (
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Baseline, Optimized, Rank, Sign
 
-quick = settings(max_examples=20, deadline=None, derandomize=True)
+quick = settings(max_examples=15, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
 accounts = st.sampled_from(["USD", "EUR", "JPY"])
 schedules = st.sampled_from(["monthly", "weekly", "daily"])
@@ -188,24 +188,19 @@ def assert_same(one: Engine, other: Engine) -> None:
     np.testing.assert_array_equal(a.units, b.units)
     np.testing.assert_array_equal(a.posted, b.posted)
     np.testing.assert_allclose(a.nav, b.nav, rtol=1e-11, atol=1e-5)
-    assert one.state == attrs.evolve(
-        other.state,
-        day_start=pytest.approx(other.state.day_start, rel=1e-11),
-        high_water=pytest.approx(other.state.high_water, rel=1e-11),
+    for name in ("day_start", "high_water"):
+        assert getattr(one.state, name) == pytest.approx(getattr(other.state, name), rel=1e-11)
+    assert attrs.evolve(one.state, day_start=0.0, high_water=0.0) == attrs.evolve(
+        other.state, day_start=0.0, high_water=0.0
     )
-    for x, y in zip(_weights(one), _weights(other)):
-        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
-
-
-def _weights(engine: Engine) -> Sequence[Any]:
-    columns = engine.broker.log.columns()
-    return (columns.units * columns.base_value / columns.nav[:, None]).tolist()
+    weights, wanted = (x.units * x.base_value / x.nav[:, None] for x in (a, b))
+    np.testing.assert_allclose(weights, wanted, rtol=1e-9, atol=1e-12)
 
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases)
 @example(Case(2130, "JPY", "monthly", "reckless", "wide", 0.02, holes=False, intraday=False))
 def test_blocks_and_steps_are_the_same_run(case: Case) -> None:
@@ -242,17 +237,17 @@ class Delegate:
 class BareStop(StopLoss):
     """The engine places native stops for a StopLoss, so this stays one; it offers no optional member."""
 
-    is_quiet = Hidden()  # type: ignore[assignment]
-    first_breach = Hidden()  # type: ignore[assignment]
-    stages = Hidden()  # type: ignore[assignment]
+    is_quiet = Hidden()
+    first_breach = Hidden()
+    stages = Hidden()
 
 
 class BareStaleness(Staleness):
     """As above: the engine dates quotes for a Staleness."""
 
-    is_quiet = Hidden()  # type: ignore[assignment]
-    first_breach = Hidden()  # type: ignore[assignment]
-    stages = Hidden()  # type: ignore[assignment]
+    is_quiet = Hidden()
+    first_breach = Hidden()
+    stages = Hidden()
 
 
 def bare(rule: RiskRule) -> RiskRule:
@@ -272,6 +267,7 @@ def test_a_bare_rule_has_no_optional_member() -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases)
+@example(Case(267548, "JPY", "weekly", "large", "default", 0.02, holes=True, intraday=True))
 def test_the_optional_members_make_a_run_faster_never_different(case: Case) -> None:
     rules = RULES[case.rules]
     assert_same(case.run(), case.run(rules=[bare(rule) for rule in rules]))

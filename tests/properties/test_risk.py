@@ -34,7 +34,7 @@ from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block
 from fxcarry.testing import account as account_of
 
-quick = settings(max_examples=150, deadline=None, derandomize=True)
+quick = settings(max_examples=100, deadline=None, derandomize=True)
 AT = datetime(2025, 3, 12, 21, tzinfo=UTC)
 ACCOUNT = account_of(1_000_000, at=AT)
 VIEW: Any = None
@@ -126,7 +126,7 @@ def judge(proposal: Proposal, rules: Sequence[RiskRule], state: RiskState) -> An
 # --- one rule --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(rules, proposals(), risk_states)
 def test_a_quiet_rule_allows(rule: Any, proposal: Proposal, state: RiskState) -> None:
     verdict = rule(proposal, VIEW, ACCOUNT, state)
