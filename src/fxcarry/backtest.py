@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -386,6 +386,13 @@ def as_day(value: Day, name: str) -> date:
         raise ConfigError(f"{name} {value!r} is not a date", hint="write it like 2007-06-29") from None
 
 
+def _trades_between(first: date, before: date) -> bool:
+    """Whether a weekday other than 25 December and 1 January lies from ``first`` to the day before ``before``."""
+    days = np.arange(np.datetime64(first, "D"), np.datetime64(before, "D"))
+    closed = {(12, 25), (1, 1)}
+    return any(day.weekday() < 5 and (day.month, day.day) not in closed for day in days.tolist())
+
+
 def period_of(
     history: MarketHistory,
     start: Day | None,
@@ -408,6 +415,11 @@ def period_of(
     begin = first_day if start is None else as_day(start, "start")
     finish = good if end is None else as_day(end, "end")
     span = f"prices run from {first_day} to {last_day}"
+    if begin <= finish:  # days on which nobody trades are not missing: 1999-01-01 means 1999-01-04
+        if begin < first_day and not _trades_between(begin, first_day):
+            begin = first_day
+        if finish > last_day and not _trades_between(last_day + timedelta(1), finish + timedelta(1)):
+            finish = last_day
     outside = [day for day in (begin, finish) if not first_day <= day <= last_day]
     if outside and not (start is not None and end is not None and begin > finish):
         raise DataError(

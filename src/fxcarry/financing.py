@@ -166,8 +166,8 @@ class BenchmarkFinancing:
     year_days: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not (np.isfinite(self.markup) and self.markup >= 0):
-            raise ConfigError(f"markup is {self.markup}", hint="an annual decimal >= 0, such as 0.01 for 1 % a year")
+        if not 0 <= self.markup < 1:
+            raise ConfigError(f"markup is {self.markup}", hint="an annual decimal >= 0 and < 1: 0.01 is 1 % a year")
 
     def _legs(self, price: Any, days: Any, base: Any, quote: Any, base_dc: Any, quote_dc: Any, m: Any) -> Any:
         """(benchmark, mark-up) accrual per unit in quote currency."""
