@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fxcarry_ecb import EcbFeed
 
 from fxcarry.protocols import DataFeed
 from fxcarry.testing import FeedSuite
+from fxcarry_ecb import EcbFeed
 
 
 class TestEcbFeed(FeedSuite):
