@@ -435,14 +435,14 @@ def period_of(
             )
         elif good < last_day and end is None:
             notes.append(f"prices go on to {last_day}, but rates are verified only until {verified:%Y-%m-%d}")
-    known = coverage(history)
+    known = coverage(history, {*universe, account_currency})
     for currency in (*universe, account_currency):
         if currency == history.numeraire:
             continue
         if currency not in known:
             raise MissingDataError(
                 f"no prices for {currency} in {history.source or 'the feed'}",
-                hint=f"it has {', '.join(sorted({*known, history.numeraire}))}",
+                hint=f"it has {', '.join(sorted({*history.currencies, history.numeraire}))}",
                 fields={"currency": currency},
             )
         reach = known[currency]

@@ -76,14 +76,19 @@ class SteppedClock:
         if last <= session_ends(days[1:] - np.timedelta64(1, "D"))[0]:  # the market was closed: the session before it
             days[1] = np.busday_offset(days[1], -1)
         weekdays = np.arange(days[0], days[1] + 1)
-        ends = session_ends(weekdays[np.is_busday(weekdays)])
+        day = weekdays[np.is_busday(weekdays)]
+        at = session_ends(day)
+        is_day_end = np.ones(len(at), bool)
         is_daily = history.interval.total_seconds() >= 20 * 3600
-        at = ends if is_daily else np.union1d(ends, times[(times >= first) & (times <= last)])
+        if not is_daily:
+            ends = at
+            at = np.union1d(ends, times[(times >= first) & (times <= last)])
+            day, is_day_end = trade_dates(just_before(at)), np.isin(at, ends)
         row = np.searchsorted(times, at, "right") - 1
-        at, row = at[row >= 0], row[row >= 0]
+        if len(row) and row[0] < 0:
+            known = row >= 0
+            at, row, day, is_day_end = at[known], row[known], day[known], is_day_end[known]
         before = np.searchsorted(times, at[:1] - np.timedelta64(1, "D"), "right") - 1 if is_daily else row[:1] - 1
-        day = trade_dates(just_before(at))
-        is_day_end = np.isin(at, ends)
         return cls(
             at=at,
             day=day,

@@ -197,12 +197,9 @@ class Engine:
             seen = seen[:, :1]
         minutes = open_minutes_array(seen, clock.at[:, None])
         if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
-            closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
-            days = np.arange(clock.day[0] - 400, clock.day[-1] + 1)
-            count = np.cumsum(np.isin(days, closed) & np.is_busday(days))
-            missed = (
-                count[(clock.day - days[0]).astype(int)][:, None]
-                - count[np.maximum((trade_dates(seen) - days[0]).astype(int), 0)]
+            closed = np.array(sorted(d for d in holidays_of(history.calendar) if d.weekday() < 5), "datetime64[D]")
+            missed = np.searchsorted(closed, clock.day, "right")[:, None] - np.searchsorted(
+                closed, trade_dates(seen), "right"
             )
             minutes = minutes - missed * 1440
         stale = np.asarray(minutes >= min(budgets))

@@ -7,7 +7,7 @@ New York (the last quote before the 17:00 roll), a rate of that date was in forc
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -197,10 +197,12 @@ class Coverage:
     gaps: tuple[tuple[datetime, datetime], ...]
 
 
-def coverage(history: MarketHistory) -> dict[str, Coverage]:
-    """What a history holds of each of its currencies, for errors that say from when to when there is data."""
+def coverage(history: MarketHistory, currencies: Collection[str] | None = None) -> dict[str, Coverage]:
+    """What a history holds of its currencies (or of some), for errors that say from when to when there is data."""
     found = {}
     for column, currency in enumerate(history.currencies):
+        if currencies is not None and currency not in currencies:
+            continue
         times = history.times[np.isfinite(history.spot[:, column])]
         days = times.astype("datetime64[D]")
         holes = np.flatnonzero(np.busday_count(days[:-1], days[1:]) - 1 > 5)

@@ -32,9 +32,9 @@ def to_ns(at: datetime) -> np.datetime64:
     return np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "ns")
 
 
-def from_ns(at: np.datetime64) -> datetime:
-    """UTC nanoseconds as an aware datetime (microseconds)."""
-    return _EPOCH + timedelta(microseconds=int(at.view(np.int64)) // 1000)
+def from_ns(at: np.datetime64 | int) -> datetime:
+    """UTC nanoseconds (or their number) as an aware datetime (microseconds)."""
+    return _EPOCH + timedelta(microseconds=int(at if isinstance(at, int) else at.view(np.int64)) // 1000)
 
 
 def forward_filled(values: FloatArray) -> FloatArray:

@@ -132,7 +132,7 @@ class Book:
     def allowed_units(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
         """Units cut to the allowed weights, in whole steps rounded towards zero."""
         if allowed is weights:
-            return [whole(u, h.step) for h, u in zip(self.holdings, units)]
+            return [whole(u, h.step) if u else 0.0 for h, u in zip(self.holdings, units)]
         return [
             whole(u * (cut / weight) if abs(cut) < abs(weight) else u, h.step)
             for h, u, weight, cut in zip(self.holdings, units, weights.tolist(), allowed.tolist())

@@ -247,7 +247,7 @@ class StopLoss:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which a position is past its stop."""
-        if block.stop_fraction <= self.limit:
+        if block.farthest_stop() <= self.limit:
             return None  # the venue's own stops act on the same quotes, and first
         return block.first_adverse(self.limit - _SLACK)
 

@@ -140,7 +140,7 @@ class SimBroker:
         self._units = [0.0] * count
         self._average = [0.0] * count
         self._stop_fraction = [math.nan] * count
-        self._stop = [math.nan] * count
+        self._stop_level = [-math.inf] * (2 * count)
         self._commission = self.costs.commission_bps * 1e-4
         self._column = {name: j for j, name in enumerate(self.names)}
         self._refresh()
@@ -222,7 +222,7 @@ class SimBroker:
                     self._fill_pending(tick)
             last = stop if not (self._pending or self.events) else min(stop, tick + 1)
             posted, exact, nav = self._path(tick, last, before)
-            block = Block(tape, tick, nav, self.units, self.average, self._worst_stop)
+            block = Block(tape, tick, nav, self.units, self.average, self._farthest_stop)
             count = len(nav)
             if self._is_open:
                 level = self.margin_rate * self.closeout_level
@@ -236,7 +236,7 @@ class SimBroker:
                 if self._has_stops:
                     count = self._stop_at(block, count)
                 if count < len(nav):
-                    block = Block(tape, tick, nav[:count], self.units, self.average, self._worst_stop)
+                    block = Block(tape, tick, nav[:count], self.units, self.average, self._farthest_stop)
             breach = None if screen is None else screen(block)
             if breach is not None:
                 count = breach + 1
@@ -426,14 +426,15 @@ class SimBroker:
         charged = round(commission * self._scale)
         self._cash += posted + charged
         self._units[j], self._average[j] = now, average
-        if now * held <= 0:  # flat, or new on this side: an earlier stop was for another position
-            self._stop_fraction[j] = self._stop[j] = math.nan
-        if now:
-            if stop_fraction is not None:
-                self._stop_fraction[j] = stop_fraction
-            fraction = self._stop_fraction[j]
-            if fraction == fraction:
-                self._stop[j] = average * (1 - fraction if now > 0 else 1 + fraction)
+        fraction = self._stop_fraction[j]
+        if stop_fraction is not None and now:
+            fraction = stop_fraction
+        elif now * held <= 0:  # flat, or new on this side: an earlier stop was for another position
+            fraction = math.nan
+        if fraction == fraction:
+            self._place_stop(j, average * (1 - fraction if now > 0 else 1 + fraction), fraction)
+        elif now * held <= 0:
+            self._place_stop(j, math.nan, math.nan)
         self.log.book_fill(
             (
                 self.log.ticks, j, traded, price, prices.mid[j], conversion, realized, posted, commission, charged,
@@ -441,22 +442,25 @@ class SimBroker:
             )
         )  # fmt: skip
 
+    def _place_stop(self, j: int, price: float, fraction: float) -> None:
+        """Keep a stop at ``price`` (NaN = none) behind the position, as a limit on ``Tape.closing``."""
+        self._stop_fraction[j] = fraction
+        units, count = self._units[j], len(self.names)
+        self._stop_level[j] = price * (1 + 1e-12) if units > 0 and price == price else -math.inf
+        self._stop_level[count + j] = price * (1e-12 - 1) if units < 0 and price == price else -math.inf
+
+    def _farthest_stop(self) -> float:
+        """How far from its entry the farthest stop of an open position stands; inf where one has none."""
+        fractions = [f if f == f else math.inf for f, units in zip(self._stop_fraction, self._units) if units]
+        return max(fractions, default=0.0)
+
     def _refresh(self) -> None:
         """Bring the arrays and what else follows from positions and stops up to date after fills."""
         self.units = np.array(self._units)
         self.average = np.array(self._average)
         self._long, self._short = np.maximum(self.units, 0.0), np.maximum(-self.units, 0.0)
         self._cost = self.units * self.average
-        long, short = [], []
-        worst = 0.0
-        for units, stop, fraction in zip(self._units, self._stop, self._stop_fraction):
-            long.append(stop * (1 + 1e-12) if units > 0 and stop == stop else -math.inf)
-            short.append(stop * (1e-12 - 1) if units < 0 and stop == stop else -math.inf)
-            if units and not fraction <= worst:
-                worst = fraction if fraction == fraction else math.inf
-        self._stop_level = long + short
-        self._has_stops = any(stop == stop for stop in self._stop)
-        self._worst_stop = worst
+        self._has_stops = max(self._stop_level, default=-math.inf) > -math.inf
         self._is_open = any(self._units)
 
     def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
@@ -579,8 +583,7 @@ class SimBroker:
         if instrument not in self._column:
             raise OrderRejected(f"unknown instrument {instrument}", hint=f"one of {', '.join(self.names)}")
         j = self._column[instrument]
-        self._stop[j] = math.nan if price is None else float(price)
-        self._stop_fraction[j] = math.nan
+        self._place_stop(j, math.nan if price is None else float(price), math.nan)
         self._refresh()
         status = OrderStatus.CANCELLED if price is None else OrderStatus.WORKING
         return OrderResult(client_id=f"stop-{instrument}", instrument=instrument, status=status, price=price)

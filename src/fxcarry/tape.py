@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -50,14 +50,14 @@ class Tape:
 
     def instant(self, tick: int) -> datetime:
         """When a tick is."""
-        return from_ns(self.at[tick])
+        return from_ns(int(self.at.view(np.int64)[tick]))
 
 
 @attrs.define(eq=False)
 class Block:
     """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
 
-    ``stop_fraction`` is how far from its entry the farthest native stop stands (inf where a position has none).
+    ``farthest_stop()`` is how far from its entry the farthest native stop stands (inf where a position has none).
     ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
     ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
     """
@@ -67,7 +67,7 @@ class Block:
     nav: FloatArray
     units: FloatArray
     average: FloatArray
-    stop_fraction: float
+    farthest_stop: Callable[[], float]
     day_start: float = np.nan
     high_water: float = np.nan
     nav_min: float = attrs.field(init=False)
@@ -141,7 +141,7 @@ class TapeMaker:
         row, fresh = clock.row, clock.is_fresh
         return self.make(
             currencies=history.currencies,
-            spot=np.nan_to_num(forward_filled(history.spot)[row]),
+            spot=_known(forward_filled(history.spot)[row]),
             is_fresh=np.isfinite(history.spot)[row] & fresh[:, None],
             half_spread=None if history.half_spread is None else history.half_spread[row],
             at=clock.at,
@@ -225,7 +225,7 @@ class TapeMaker:
 
         conversion = _columns(value(p.quote) for p in self.pairs)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mid = np.nan_to_num(_columns(value(p.base) for p in self.pairs) / conversion, posinf=0.0)
+            mid = _known(_columns(value(p.base) for p in self.pairs) / conversion)
         seen = np.zeros(mid.shape)
         if half_spread is not None:
             seen = _columns(half_spread[:, [column[c] for c in p if c in column]].sum(1) for p in self.pairs)
@@ -263,7 +263,8 @@ class TapeMaker:
             return np.zeros(mid.shape), np.zeros(mid.shape)
         rolls = self._inputs(rates, at, mid, days.astype(float))
         unknown = ~np.isfinite(rolls.base_rate + rolls.quote_rate)
-        if unknown.any():
+        has_unknown = bool(unknown.any())
+        if has_unknown:
             unknown &= (mid > 0) & (days > 0)
             if unknown.any():
                 tick, j = (int(x[0]) for x in np.nonzero(unknown))
@@ -273,7 +274,8 @@ class TapeMaker:
                 )
         long, short = self.financing.per_unit(rolls)
         in_minor = conversion * self.scale
-        return np.nan_to_num(long * in_minor), np.nan_to_num(short * in_minor)
+        long, short = long * in_minor, short * in_minor
+        return (_known(long), _known(short)) if has_unknown else (long, short)
 
     def annual(self, rates: MarketHistory, at: TimeArray) -> tuple[FloatArray, FloatArray]:
         """What being long and being short each pair earns in 365 days, as a fraction (ticks × instruments)."""
@@ -305,6 +307,12 @@ class TapeMaker:
             base_day_count=base_days,
             quote_day_count=quote_days,
         )
+
+
+def _known(values: FloatArray) -> FloatArray:
+    """Values with 0 for what is not a number: where there is no quote yet nothing can be held."""
+    finite = np.isfinite(values)
+    return values if finite.all() else np.where(finite, values, 0.0)
 
 
 def _columns(vectors: Iterable[FloatArray]) -> FloatArray:
