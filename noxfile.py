@@ -54,7 +54,7 @@ def lowest(session: nox.Session) -> None:
     declared = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8")) for folder in DISTRIBUTIONS]
     wanted = {line for project in declared for line in project["project"]["dependencies"]}
     wanted |= set(declared[0]["project"]["optional-dependencies"]["parquet"])
-    pins = sorted(re.sub(r">=([\d.]+).*", r"==\1", line) for line in wanted if not line.startswith("fxcarry"))
+    pins = sorted(re.sub(r">=([^,]+).*", r"==\1", line) for line in wanted if not line.startswith("fxcarry"))
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("\n".join([*pins, ""]), "utf-8")
     session.install("-c", str(constraints), "-r", DEVELOPMENT)

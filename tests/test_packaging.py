@@ -83,7 +83,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(name: str
 def test_dependencies_have_a_lower_bound_and_no_needless_upper_one(name: str) -> None:
     optional = [line for extra in PROJECTS[name].get("optional-dependencies", {}).values() for line in extra]
     for line in [*PROJECTS[name]["dependencies"], *optional]:
-        pattern = r"fxcarry>=[\d.]+,<[\d.]+" if line.startswith("fxcarry") else r"[a-z0-9-]+>=[\d.]+"
+        pattern = r"fxcarry>=[\d.]+,<[\d.]+" if line.startswith("fxcarry") else r"[a-z0-9-]+>=[\d.]+(post\d+)?"
         assert re.fullmatch(pattern, line), line
 
 

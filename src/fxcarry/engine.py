@@ -43,6 +43,11 @@ Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
 
 
+def _always(block: Block) -> int:
+    """The screen of a rule that has none: every tick may be a breach."""
+    return 0
+
+
 def no_progress(done: int, total: int) -> None:
     """Show nothing."""
 
@@ -94,6 +99,11 @@ class Engine:
         self._rules: dict[Stage, list[RiskRule]] = {
             stage: [rule for rule in self.rules if stage in getattr(rule, "stages", _STAGES)] for stage in _STAGES
         }
+        # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
+        # and acts first: there is nothing to screen for that rule.
+        self._screens: list[Callable[[Block], int | None]] = [
+            getattr(rule, "first_breach", _always) for rule in self.rules if type(rule) is not StopLoss
+        ]
         self._seen: tuple[float, bool] | None = None
         self._needs_look = False
 
@@ -216,9 +226,8 @@ class Engine:
         if self.state.halt_until is not None or self.state.trading is TradingState.REDUCING:
             first = 0
         elif self.state.trading is not TradingState.HALTED or self.broker.units.any() or self.broker.has_waiting:
-            for rule in self.rules:
-                screen = getattr(rule, "first_breach", None)
-                at = 0 if screen is None else screen(block)
+            for screen in self._screens:
+                at = screen(block)
                 if at is not None and (first is None or at < first):
                     first = at
         self._needs_look = first is not None
@@ -267,6 +276,8 @@ class Engine:
             self._intention = self._target = self._ask(view, account)
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
+        value = self.tape.base_value[tick]
+        notional = broker.units * value / nav
         wanted, reason = held.units, "risk"
         if self._intention is not None:
             wanted, reason = book.target_units(self._intention, nav, held, book.exposures(held)), "rebalance"
@@ -276,8 +287,8 @@ class Engine:
                 stage=stage,
                 nav=nav,
                 legs=book.names,
-                weights=np.array([u * base / nav for u, base in zip(units, held.base_value)]),
-                held=np.array([u * base / nav for u, base in zip(held.units, held.base_value)]),
+                weights=notional if stage == "held" else np.array(units) * value / nav,
+                held=notional,
                 exposure=book.exposure,
                 signal=self.columns.carry[tick],
                 adverse=broker.adverse() if self.rules else (),

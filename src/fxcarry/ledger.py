@@ -8,6 +8,7 @@ term has its own formula, none is the remainder of the others, and their sum is 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,9 @@ from fxcarry.model import FloatArray, Order, Pair, Transaction, minor_digits, to
 
 if TYPE_CHECKING:
     from fxcarry.tape import Tape
+
+
+_NUMBERS = 10  # fields of a fill that are numbers, its first ones
 
 
 class Fill(NamedTuple):
@@ -76,6 +80,7 @@ class TransactionLog:
         self.pairs: tuple[Pair, ...] = ()
         self.ticks = 0
         self._fills: list[tuple[Any, ...]] = []
+        self._numbers = array("d")
         self._stretches: list[_Stretch] = []
 
     @property
@@ -91,6 +96,7 @@ class TransactionLog:
     def book_fill(self, fill: tuple[Any, ...]) -> None:
         """Append one fill, given as the fields of :class:`Fill` in their order."""
         self._fills.append(fill)
+        self._numbers.extend(fill[:_NUMBERS])
 
     @property
     def last_fill(self) -> Fill:
@@ -102,8 +108,8 @@ class TransactionLog:
         return list(map(Fill._make, self._fills[count:]))
 
     def fill_table(self) -> FloatArray:
-        """The numbers of every fill (the first ten fields), a row a fill."""
-        return np.array([f[:10] for f in self._fills])
+        """The numbers of every fill (the fields up to ``charged``), a row a fill."""
+        return np.array(self._numbers).reshape(-1, _NUMBERS)
 
     def open(self, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> None:
         """Fix the instruments of the book."""
@@ -135,7 +141,7 @@ class TransactionLog:
         self.ticks += count
 
     def __len__(self) -> int:
-        charged = sum(1 for fill in self._fills if fill[9])
+        charged = int(np.count_nonzero(self.fill_table()[:, -1]))
         return len(self._fills) + charged + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
 
     def __iter__(self) -> Iterator[Transaction]:

@@ -247,8 +247,6 @@ class StopLoss:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which a position is past its stop."""
-        if block.farthest_stop() <= self.limit:
-            return None  # the venue's own stops act on the same quotes, and first
         return block.first_adverse(self.limit - _SLACK)
 
 

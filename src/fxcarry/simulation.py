@@ -222,7 +222,7 @@ class SimBroker:
                     self._fill_pending(tick)
             last = stop if not (self._pending or self.events) else min(stop, tick + 1)
             posted, exact, nav = self._path(tick, last, before)
-            block = Block(tape, tick, nav, self.units, self.average, self._farthest_stop)
+            block = Block(tape, tick, nav, self.units, self.average)
             count = len(nav)
             if self._is_open:
                 level = self.margin_rate * self.closeout_level
@@ -236,7 +236,7 @@ class SimBroker:
                 if self._has_stops:
                     count = self._stop_at(block, count)
                 if count < len(nav):
-                    block = Block(tape, tick, nav[:count], self.units, self.average, self._farthest_stop)
+                    block = Block(tape, tick, nav[:count], self.units, self.average)
             breach = None if screen is None else screen(block)
             if breach is not None:
                 count = breach + 1
@@ -448,11 +448,6 @@ class SimBroker:
         units, count = self._units[j], len(self.names)
         self._stop_level[j] = price * (1 + 1e-12) if units > 0 and price == price else -math.inf
         self._stop_level[count + j] = price * (1e-12 - 1) if units < 0 and price == price else -math.inf
-
-    def _farthest_stop(self) -> float:
-        """How far from its entry the farthest stop of an open position stands; inf where one has none."""
-        fractions = [f if f == f else math.inf for f, units in zip(self._stop_fraction, self._units) if units]
-        return max(fractions, default=0.0)
 
     def _refresh(self) -> None:
         """Bring the arrays and what else follows from positions and stops up to date after fills."""

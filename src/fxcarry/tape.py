@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -57,7 +57,6 @@ class Tape:
 class Block:
     """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
 
-    ``farthest_stop()`` is how far from its entry the farthest native stop stands (inf where a position has none).
     ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
     ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
     """
@@ -67,7 +66,6 @@ class Block:
     nav: FloatArray
     units: FloatArray
     average: FloatArray
-    farthest_stop: Callable[[], float]
     day_start: float = np.nan
     high_water: float = np.nan
     nav_min: float = attrs.field(init=False)
