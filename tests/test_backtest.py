@@ -743,6 +743,7 @@ use = "none"
     assert len(outcome.nav) == 40
 
 
+@pytest.mark.ecb
 def test_days_on_which_nobody_trades_are_not_missing() -> None:
     result = backtest("sign", start="1999-01-01", end="1999-03-01")
     assert str(result.books.day[0]) == "1999-01-04"
@@ -750,6 +751,7 @@ def test_days_on_which_nobody_trades_are_not_missing() -> None:
         backtest("sign", start="1998-12-31", end="1999-03-01")
 
 
+@pytest.mark.ecb
 def test_a_markup_in_percent_is_refused() -> None:
     with pytest.raises(ConfigError, match="markup is 1"):
         backtest("sign", start="1999-01-04", end="1999-03-01", markup=1)

@@ -59,6 +59,7 @@ def runs_python(path: Path) -> bool:
 # --- what runs -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ecb
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_an_example_is_short_runs_offline_and_prints_something(path, tmp_path):
     assert len(read(path).splitlines()) < 60
@@ -77,6 +78,7 @@ def test_there_are_six_examples():
     assert [p.stem[:2] for p in EXAMPLES] == ["01", "02", "03", "04", "05", "06"]
 
 
+@pytest.mark.ecb
 @pytest.mark.parametrize("path", [p for p in TEXTS if runs_python(p)], ids=relative)
 def test_the_python_of_a_page_runs_in_order(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -85,6 +87,7 @@ def test_the_python_of_a_page_runs_in_order(path, tmp_path, monkeypatch, capsys)
         exec(compile(code, f"{relative(path)}, block {number}", "exec"), namespace)
 
 
+@pytest.mark.ecb
 @pytest.mark.parametrize("path", [p for p in TEXTS if blocks(p, "console", "run")], ids=relative)
 def test_a_console_session_prints_what_the_page_says(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

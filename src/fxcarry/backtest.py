@@ -171,6 +171,10 @@ class BacktestResult:
     def stats(self) -> dict[str, Any]:
         """The summary: annual figures are decimals per year (260 days), not percent."""
         returns = self._returns
+        if len(returns) < 2:
+            raise DataError(
+                f"the period has {len(returns) + 1} trading days", hint="choose a longer one: statistics need three"
+            )
         before = self.books.nav[:-1]
         trips = self.round_trips
 

@@ -76,8 +76,8 @@ def carry_table(
                 "financing_long": float(view.values("financing_long")[i]),
                 "financing_short": float(view.values("financing_short")[i]),
                 "roll_days": roll_days(pair, day),
-                "tonight_long": float(both[0]) * held,
-                "tonight_short": float(both[1]) * held,
+                "tonight_long": float(both[0]) * held + 0.0,  # no −0.0
+                "tonight_short": float(both[1]) * held + 0.0,
             }
         )
     own = float(history.rate_matrix(engine.clock.at[-1:], [account_currency])[0, 0])
