@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -755,3 +756,20 @@ def test_days_on_which_nobody_trades_are_not_missing() -> None:
 def test_a_markup_in_percent_is_refused() -> None:
     with pytest.raises(ConfigError, match="markup is 1"):
         backtest("sign", start="1999-01-04", end="1999-03-01", markup=1)
+
+
+@pytest.mark.ecb
+@pytest.mark.parametrize("account_currency", ["USD", "JPY"])
+def test_the_double_entry_books_end_with_the_cash_of_the_venue(account_currency: str) -> None:
+    cash = 100_000_000 if account_currency == "JPY" else 1_000_000
+    result = backtest("baseline", start="2007-06-01", end="2008-03-31", account_currency=account_currency, cash=cash)
+    log = result.journal.log
+    assert log is not None
+    posted = sum((t.amount for t in log), start=Decimal(cash))
+    assert result.ledger.balance(f"Cash:{account_currency}") == posted
+    assert result.ledger.balance("Equity:Deposits") == -cash
+    assert len(result.ledger.entries) == 1 + len(log)
+    carry = -result.ledger.balance("Income:Financing")
+    assert float(carry) == pytest.approx(result.attribution["carry"].sum(), abs=0.5 * len(log))
+    for currency in {c for _, c in result.ledger.balances}:
+        assert sum(a for (_, c), a in result.ledger.balances.items() if c == currency) == pytest.approx(0, abs=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fxcarry.covariance import eigenvalue_floor, ewma_volatility, ledoit_wolf
+from fxcarry.covariance import ewma_volatility, ledoit_wolf
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 
 
@@ -135,21 +135,3 @@ def test_decay_is_a_fraction(decay):
 def test_no_returns_no_volatility():
     with pytest.raises(DataError, match="no volatility"):
         ewma_volatility([])
-
-
-def test_eigenvalue_floor_lifts_only_what_is_below():
-    pegged = np.diag([1e-4, 1e-4, 1e-12])
-    floored = eigenvalue_floor(pegged, 0.01)
-    np.testing.assert_allclose(np.linalg.eigvalsh(floored), [0.01 * np.trace(pegged) / 3, 1e-4, 1e-4], rtol=1e-9)
-    np.testing.assert_array_equal(eigenvalue_floor(np.eye(3)), np.eye(3))
-
-
-def test_eigenvalue_floor_keeps_labels_and_refuses_gaps():
-    names = ["AUD", "DKK"]
-    frame = pd.DataFrame([[1e-4, 1e-4], [1e-4, 1e-4]], index=names, columns=names)
-    floored = eigenvalue_floor(frame, 0.01)
-    assert list(floored.index) == list(floored.columns) == names
-    assert np.linalg.eigvalsh(floored.to_numpy()).min() == pytest.approx(1e-6)
-    frame.loc["AUD", "DKK"] = np.nan
-    with pytest.raises(MissingDataError, match="column DKK"):
-        eigenvalue_floor(frame)

@@ -134,8 +134,6 @@ def test_positions_by_name() -> None:
     assert "AUDJPY" not in book
     with pytest.raises(KeyError):
         book["AUDJPY"]
-    assert book.units_for(("USDCAD", "GBPUSD", "EURUSD")).tolist() == [-50.0, 0.0, 100_000.0]
-    assert book.units_for(book.names) is book.units
     again = Positions.of(dict(book))
     assert dict(again) == dict(book)
     assert "AUDJPY" not in repr(book)

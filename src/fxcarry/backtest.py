@@ -21,9 +21,17 @@ from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.feeds import coverage
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.journal import MemoryJournal
-from fxcarry.ledger import Attribution, Columns, attribute
+from fxcarry.ledger import Attribution, Columns, Ledger, attribute
 from fxcarry.market import MarketHistory
-from fxcarry.model import FloatArray, RiskState, TradingState, check_currency, minor_digits
+from fxcarry.model import (
+    FloatArray,
+    RiskState,
+    TradingState,
+    Transaction,
+    check_currency,
+    minor_digits,
+    to_decimal,
+)
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
@@ -45,9 +53,9 @@ class BacktestResult:
     """What a backtest did: money from the venue's books, attributed to the cent.
 
     ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, open P&L
-    included, as fractions of NAV; ``trades`` are the fills; ``attribution`` is each day's ΔNAV in account currency with
-    the columns spot, carry, cost, translation and rounding; ``stats`` the summary. ``notes`` name what a reader must
-    know.
+    included, as fractions of NAV; ``trades`` are the fills; ``ledger`` the double-entry books; ``attribution`` is each
+    day's ΔNAV in account currency with the columns spot, carry, cost, translation and rounding; ``stats`` the summary.
+    ``notes`` name what a reader must know.
     """
 
     strategy: str
@@ -139,6 +147,25 @@ class BacktestResult:
         ]
         names = ["at", "instrument", "units", "price", "mid", "conversion", "cost", "realized", "reason", "client_id"]
         return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The run's double-entry books: every transaction posted, balanced in every currency.
+
+        Cash begins with the opening deposit and ends with the venue's own balance.
+        """
+        log = self.journal.log
+        assert log is not None
+        books = Ledger(log.account_currency)
+        opening = datetime.combine(self.books.day[0].astype("datetime64[D]").item(), time(0), UTC)
+        books.post(
+            Transaction(
+                id="opening", at=opening, kind="transfer", amount=to_decimal(self.cash), currency=log.account_currency
+            )
+        )
+        for transaction in log:
+            books.post(transaction)
+        return books
 
     @cached_property
     def round_trips(self) -> FloatArray:

@@ -76,24 +76,6 @@ def ewma_volatility(returns: Any, decay: float = 0.94) -> Any:
     return pd.Series(volatility, index=returns.columns)
 
 
-def eigenvalue_floor(covariance: Matrix, floor: float = 1e-4) -> Matrix:
-    """The covariance with no eigenvalue below ``floor`` × the mean eigenvalue, so that it can be inverted.
-
-    Takes and returns a symmetric array or DataFrame. A matrix above the floor comes back unchanged. Raises
-    MissingDataError for an entry that is not a number.
-    """
-    values = np.asarray(covariance, float)
-    if not np.isfinite(values).all():
-        _refuse_gaps(covariance)
-    eigenvalues, vectors = np.linalg.eigh(values)
-    least = floor * eigenvalues.mean()
-    if eigenvalues[0] >= least:
-        return covariance
-    raised = (vectors * np.maximum(eigenvalues, least)) @ vectors.T
-    labeled: Matrix = _relabel((raised + raised.T) / 2.0, covariance)
-    return labeled
-
-
 def _relabel(matrix: FloatArray, source: Any) -> Any:
     if not hasattr(source, "columns"):
         return matrix

@@ -84,11 +84,6 @@ class TransactionLog:
         self._stretches: list[_Stretch] = []
 
     @property
-    def next_id(self) -> int:
-        """A number that no transaction has yet."""
-        return self.ticks * 1000 + len(self._fills)
-
-    @property
     def fills(self) -> list[Fill]:
         """Every fill, in booking order."""
         return list(map(Fill._make, self._fills))

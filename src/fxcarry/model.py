@@ -278,13 +278,6 @@ class Positions(Mapping[str, Position]):
             np.array([float(positions[n].average_price) for n in names]),
         )
 
-    def units_for(self, names: Sequence[str]) -> FloatArray:
-        """Signed units in the order of ``names``, 0 where flat."""
-        if names is self.names:
-            return self.units
-        held = dict(zip(self.names, self.units))
-        return np.array([held.get(n, 0.0) for n in names])
-
     def __getitem__(self, name: str) -> Position:
         for i, known in enumerate(self.names):
             if known == name and self.units[i]:
