@@ -159,14 +159,8 @@ def backtest(
     from fxcarry.build import feed_of
 
     settings = _load(config_path)
-    chosen = (
-        names
-        or (tuple(settings.strategies) if config_path or Path(CONFIG_FILE).is_file() else ())
-        or (
-            "baseline",
-            "optimized",
-        )
-    )
+    is_configured = config_path is not None or Path(CONFIG_FILE).is_file()
+    chosen = names or (tuple(settings.strategies) if is_configured else ()) or ("baseline", "optimized")
     if len(set(chosen)) != len(chosen):
         raise ConfigError(f"--strategy names one strategy twice: {', '.join(chosen)}")
     report.check_folder(Path(output))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -81,8 +81,21 @@ def _price(snapshot: Snapshot, pair: Pair, trade_date: date) -> Decimal:
     )
 
 
-def _side(units: Decimal) -> Literal["long", "short"]:
-    return "long" if units > 0 else "short"
+def _posting(
+    account: Account, instrument: str, units: Decimal, trade_date: date, days: int, rate: Decimal, amount: Decimal,
+    currency: str,
+) -> Posting:  # fmt: skip
+    return Posting(
+        account_id=account.id,
+        instrument=instrument,
+        side="long" if units > 0 else "short",
+        trade_date=trade_date,
+        days=days,
+        units=units,
+        rate=rate,
+        amount=amount,
+        currency=currency,
+    )
 
 
 @attrs.frozen
@@ -129,19 +142,9 @@ class PairRateFinancing:
         for name, units in _positions(account):
             pair = Pair.parse(name)
             days = roll_days(pair, trade_date)
-            posted.append(
-                Posting(
-                    account_id=account.id,
-                    instrument=name,
-                    side=_side(units),
-                    trade_date=trade_date,
-                    days=days,
-                    units=units,
-                    rate=self.rate(name, units),
-                    amount=self.accrue(units, _price(snapshot, pair, trade_date), days, instrument=name),
-                    currency=pair.quote,
-                )
-            )
+            amount = self.accrue(units, _price(snapshot, pair, trade_date), days, instrument=name)
+            rate = self.rate(name, units)
+            posted.append(_posting(account, name, units, trade_date, days, rate, amount, pair.quote))
         return posted
 
     def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
@@ -183,6 +186,7 @@ class BenchmarkFinancing:
             base = _require(snapshot.rates.get(pair.base), pair.base, trade_date)
             quote = _require(snapshot.rates.get(pair.quote), pair.quote, trade_date)
             days = roll_days(pair, trade_date)
+            margin = to_decimal(self.markup)
             benchmark, markup = self._legs(
                 _price(snapshot, pair, trade_date),
                 days,
@@ -190,23 +194,12 @@ class BenchmarkFinancing:
                 to_decimal(quote.value),
                 base.day_count,
                 quote.day_count,
-                to_decimal(self.markup),
+                margin,
             )
-            margin = to_decimal(self.markup)
             differential = to_decimal(base.value) - to_decimal(quote.value)
-            posted.append(
-                Posting(
-                    account_id=account.id,
-                    instrument=name,
-                    side=_side(units),
-                    trade_date=trade_date,
-                    days=days,
-                    units=units,
-                    rate=differential - margin if units > 0 else -differential - margin,
-                    amount=units * benchmark - abs(units) * markup,
-                    currency=pair.quote,
-                )
-            )
+            rate = differential - margin if units > 0 else -differential - margin
+            amount = units * benchmark - abs(units) * markup
+            posted.append(_posting(account, name, units, trade_date, days, rate, amount, pair.quote))
         return posted
 
     def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
@@ -262,19 +255,8 @@ class CurrencyBalanceFinancing:
             else:
                 bearing = balance
                 annual = to_decimal(rate.value) + to_decimal(self.debit_spread)
-            posted.append(
-                Posting(
-                    account_id=account.id,
-                    instrument=currency,
-                    side=_side(balance),
-                    trade_date=trade_date,
-                    days=days,
-                    units=balance,
-                    rate=annual,
-                    amount=_accrual(bearing, 1, annual, days, rate.day_count),
-                    currency=currency,
-                )
-            )
+            amount = _accrual(bearing, 1, annual, days, rate.day_count)
+            posted.append(_posting(account, currency, balance, trade_date, days, annual, amount, currency))
         return posted
 
 

@@ -93,11 +93,6 @@ class TransactionLog:
         self._fills.append(fill)
         self._numbers.extend(fill[:_NUMBERS])
 
-    @property
-    def last_fill(self) -> Fill:
-        """The latest fill."""
-        return Fill._make(self._fills[-1])
-
     def fills_since(self, count: int) -> list[Fill]:
         """The fills after the first ``count``."""
         return list(map(Fill._make, self._fills[count:]))

@@ -308,21 +308,20 @@ class SimBroker:
         if not hit:
             return
         for j in hit:
-            name = self.names[j]
             self._close(tick, j, "stop")
-            self.events.append((name, "stop", -1 if self.log.last_fill.units > 0 else 1))
-            self.drop("position stopped out", instrument=name)
+            self.drop("position stopped out", instrument=self.names[j])
         self._refresh()
 
     def _close_out(self, tick: int) -> None:
         self.drop("margin close-out")
         for j in np.flatnonzero(self.units).tolist():
             self._close(tick, j, "margin close-out")
-            self.events.append((self.names[j], "margin close-out", -1 if self.log.last_fill.units > 0 else 1))
         self._refresh()
 
     def _close(self, tick: int, j: int, reason: str) -> None:
+        """Close a position of the venue's own accord; the event names the side that was held."""
         units = -self._units[j]
+        self.events.append((self.names[j], reason, -1 if units > 0 else 1))
         order = Order(
             client_id=f"{reason.replace(' ', '-')}-{self.names[j]}-{self._next_serial()}",
             instrument=self.names[j],
