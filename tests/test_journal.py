@@ -38,7 +38,7 @@ def test_orders_are_kept_in_the_order_of_intention() -> None:
 
 def test_decisions_are_kept_with_their_stage_and_verdicts() -> None:
     verdict = Verdict("rule", Action.REJECT, "NO")
-    decision = Decision(AT, np.zeros(1), ("EURUSD",), [verdict], TradingState.ACTIVE, lambda: [verdict])
+    decision = Decision(AT, np.zeros(1), ("EURUSD",), [verdict], TradingState.ACTIVE, [lambda: verdict])
     journal = MemoryJournal()
     journal.decide("target", decision)
     journal.decide("orders", decision)

@@ -21,7 +21,7 @@ from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.ledger import Ledger, attribute
 from fxcarry.market import MarketHistory, RateSeries, to_ns
 from fxcarry.model import Order, OrderStatus, Pair, Quote, Rate, Snapshot, Transaction
-from fxcarry.orders import Leg, Plan
+from fxcarry.orders import Plan
 from fxcarry.protocols import Broker, Capability
 from fxcarry.simulation import SimBroker, closeout_price
 from fxcarry.tape import Block
@@ -545,7 +545,7 @@ def test_an_order_is_never_filled_twice() -> None:
 
 def test_a_plan_sent_twice_is_filled_once() -> None:
     def decided() -> Plan:
-        return Plan([Leg(0, "EURUSD", 1000.0, "open", False)], account_id="a", at=utc("12 13:00"), reason="rebalance")
+        return Plan([(0, "EURUSD", 1000.0, "open", False)], account_id="a", at=utc("12 13:00"), reason="rebalance")
 
     broker = venue("EURUSD")
     broker.place_plan(decided())

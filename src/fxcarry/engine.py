@@ -94,6 +94,7 @@ class Engine:
         self._intention: FloatArray | None = None
         self._target: FloatArray | None = None
         self._attempt = 0
+        self._wishes: dict[int, FloatArray] = {}  # weights by tick, of a strategy that was asked ahead
         stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
         self._stop_fraction = min(stops) if stops else None
         self._rules: dict[Stage, list[RiskRule]] = {
@@ -104,7 +105,7 @@ class Engine:
         self._screens: list[Callable[[Block], int | None]] = [
             getattr(rule, "first_breach", _always) for rule in self.rules if type(rule) is not StopLoss
         ]
-        self._seen: tuple[float, bool] | None = None
+        self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
 
     # -- running over stored history -------------------------------------------------------------------------------
@@ -141,6 +142,10 @@ class Engine:
         self.prepare(start, end, history=history)
         clock = self.clock
         due = np.flatnonzero(clock.is_due).tolist()
+        self._wishes = {}
+        if not getattr(self.strategy, "reads_account", True):
+            opening = self.broker.account()
+            self._wishes = {at: self._ask(MarketView(self.columns, at), opening) for at in due}
         total, tick, upcoming = len(clock), 0, 0
         while tick < total:
             while upcoming < len(due) and due[upcoming] < tick:
@@ -173,10 +178,12 @@ class Engine:
             rates = np.stack([known.get(c, unknown) for c in self.universe], 1)
             carry = rates - known.get(account, unknown)[:, None]
 
-        def financing() -> tuple[FloatArray, FloatArray]:
+        maker = attrs.evolve(broker.maker, financing=self.financing)
+
+        def financing() -> tuple[FloatArray, FloatArray]:  # without ``self``: columns outlive no engine
             long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
             if book.names:
-                pair_long, pair_short = attrs.evolve(broker.maker, financing=self.financing).annual(history, clock.at)
+                pair_long, pair_short = maker.annual(history, clock.at)
                 is_base = book.side > 0
                 long[:, book.column] = np.where(is_base, pair_long, pair_short)
                 short[:, book.column] = np.where(is_base, pair_short, pair_long)
@@ -200,19 +207,21 @@ class Engine:
         budgets = [r.budget(history.interval) for r in self.rules if isinstance(r, Staleness)]
         if not budgets or not len(self.book.names):
             return None
-        observed = np.where(np.isfinite(history.spot), np.arange(len(history))[:, None], 0)
-        np.maximum.accumulate(observed, axis=0, out=observed)
-        seen = history.times[observed[clock.row][:, self.book.column]]
-        if (seen == seen[:, :1]).all():  # one source, no holes: all instruments have the same age
-            seen = seen[:, :1]
-        minutes = open_minutes_array(seen, clock.at[:, None])
+        known = np.isfinite(history.spot)
+        seen = history.times[clock.row][:, None]
+        if not known.all():
+            observed = np.where(known, np.arange(len(history))[:, None], 0)
+            np.maximum.accumulate(observed, axis=0, out=observed)
+            seen = history.times[observed[clock.row][:, self.book.column]]
+        budget = min(budgets)
+        stale = clock.at[:, None] - seen >= np.timedelta64(int(budget * 60e9), "ns")  # on the clock, before what is closed
+        ticks, _ = np.nonzero(stale)
+        minutes = np.asarray(open_minutes_array(seen[stale], clock.at[ticks]))
         if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
             closed = np.array(sorted(d for d in holidays_of(history.calendar) if d.weekday() < 5), "datetime64[D]")
-            missed = np.searchsorted(closed, clock.day, "right")[:, None] - np.searchsorted(
-                closed, trade_dates(seen), "right"
-            )
-            minutes = minutes - missed * 1440
-        stale = np.asarray(minutes >= min(budgets))
+            until, since = (np.searchsorted(closed, d, "right") for d in (clock.day[ticks], trade_dates(seen[stale])))
+            minutes = minutes - (until - since) * 1440
+        stale[stale] = minutes >= budget
         if history.rates_verified_until is not None:
             limit = to_ns(history.rates_verified_until + RATE_BUDGET)
             stale |= (clock.at > limit)[:, None]
@@ -220,12 +229,15 @@ class Engine:
 
     def _screen(self, block: Block) -> int | None:
         """The first tick of the block that needs a look, after remembering what came before it."""
-        self._end_day()
-        block.day_start, block.high_water = self.state.day_start, self.state.high_water
+        state = self.state
+        start, peak = state.day_start, state.high_water
+        if self._seen is not None:  # the last tick ended a day, and its own decision has been made
+            start, peak = self._seen, max(peak, self._seen)
+        block.day_start, block.high_water = start, peak
         first: int | None = None
-        if self.state.halt_until is not None or self.state.trading is TradingState.REDUCING:
+        if state.halt_until is not None or state.trading is TradingState.REDUCING:
             first = 0
-        elif self.state.trading is not TradingState.HALTED or self.broker.units.any() or self.broker.has_waiting:
+        elif state.trading is not TradingState.HALTED or self.broker.is_open or self.broker.has_waiting:
             for screen in self._screens:
                 at = screen(block)
                 if at is not None and (first is None or at < first):
@@ -237,18 +249,11 @@ class Engine:
             if not self._is_daily:
                 nav = nav[block.is_day_end[: committed - 1]]
             if len(nav):
-                peak = float(np.maximum.reduce(nav))
-                self.state = self.state.at_day_end(float(nav[-1]), peak)
+                start, peak = float(nav[-1]), max(peak, float(np.maximum.reduce(nav)))
+        self.state = state.at_day_end(start, peak)
         ends_day = self._is_daily or bool(block.is_day_end[committed - 1])
-        self._seen = (float(block.nav[committed - 1]), ends_day)
+        self._seen = float(block.nav[committed - 1]) if ends_day else None
         return first
-
-    def _end_day(self) -> None:
-        """Carry the last tick's NAV into the risk state once its own decision is made."""
-        if self._seen is not None and self._seen[1]:
-            nav = self._seen[0]
-            self.state = self.state.at_day_end(nav, nav)
-        self._seen = None
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -270,42 +275,44 @@ class Engine:
             self._lapse(account, is_due)
         if self.state.trading is TradingState.HALTED:
             self._intention = None
-            if not broker.units.any() and not broker.has_waiting:
+            if not broker.is_open and not broker.has_waiting:
                 return
         elif is_due:
-            self._intention = self._target = self._ask(view, account)
+            wish = self._wishes.get(tick)
+            self._intention = self._target = self._ask(view, account) if wish is None else wish
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
-        value = self.tape.base_value[tick]
-        notional = broker.units * value / nav
+        values = held.base_value
+        notional = np.array([u * v / nav for u, v in zip(held.units, values)])
         wanted, reason = held.units, "risk"
         if self._intention is not None:
-            wanted, reason = book.target_units(self._intention, nav, held, book.exposures(held)), "rebalance"
+            wanted, reason = book.target_units(self._intention, nav, held), "rebalance"
 
-        def propose(stage: Stage, units: Sequence[float], orders: Sequence[Order] = ()) -> Proposal:
-            return Proposal(
-                stage=stage,
-                nav=nav,
-                legs=book.names,
-                weights=notional if stage == "held" else np.array(units) * value / nav,
-                held=notional,
-                exposure=book.exposure,
-                signal=self.columns.carry[tick],
-                adverse=broker.adverse() if self.rules else (),
-                is_stale=None if self._stale is None else self._stale[tick],
-                is_day_end=self._is_daily or bool(self.tape.is_day_end[tick]),
-                is_due=is_due,
-                orders=orders,
-            )
-
-        proposal = propose("held" if self._intention is None else "target", wanted)
+        proposal = Proposal(
+            stage="held" if self._intention is None else "target",
+            nav=nav,
+            legs=book.names,
+            weights=notional if wanted is held.units else np.array([u * v / nav for u, v in zip(wanted, values)]),
+            held=notional,
+            exposure=book.exposure,
+            signal=self.columns.carry[tick],
+            adverse=broker.adverse() if self.rules else (),
+            is_stale=None if self._stale is None else self._stale[tick],
+            is_day_end=self._is_daily or bool(self.tape.is_day_end[tick]),
+            is_due=is_due,
+        )
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         findings = decision.findings
         target = book.allowed_units(wanted, proposal.weights, decision.weights)
         legs = plan(book, target, held.units)
         if legs and self._rules["orders"]:
-            after = propose("orders", target, self._plan(legs, account, reason))
+            after = attrs.evolve(
+                proposal,
+                stage="orders",
+                weights=np.array([u * v / nav for u, v in zip(target, values)]),
+                orders=self._plan(legs, account, reason),
+            )
             final = review(after, self._rules["orders"], view, account, self.state)
             self.journal.decide("orders", final)
             if final.findings:
@@ -341,10 +348,11 @@ class Engine:
         held = broker.lot().units
         fresh = []
         for leg in legs:
-            have, want = held[leg.column], held[leg.column] + leg.units
-            left = have + waiting.get(leg.name, 0.0)  # what the waiting orders would leave
+            column, name, units, _, _ = leg
+            have, want = held[column], held[column] + units
+            left = have + waiting.get(name, 0.0)  # what the waiting orders would leave
             if left * have > 0 and abs(left) > abs(want):
-                broker.drop("replaced", instrument=leg.name)
+                broker.drop("replaced", instrument=name)
                 fresh.append(leg)
         return fresh
 
@@ -367,7 +375,7 @@ class Engine:
             self._intention = None
 
     def _ask(self, view: MarketView, account: Account) -> FloatArray:
-        weights = as_weights(self.strategy(view, account), self.universe, account.at)
+        weights = as_weights(self.strategy(view, account), self.universe, view.as_of)
         if view.account_currency in self.universe:
             weights[self.universe.index(view.account_currency)] = 0.0  # the residual
         return weights

@@ -200,12 +200,14 @@ class Coverage:
 def coverage(history: MarketHistory, currencies: Collection[str] | None = None) -> dict[str, Coverage]:
     """What a history holds of its currencies (or of some), for errors that say from when to when there is data."""
     found = {}
+    day = history.times.astype("datetime64[D]")
+    seen = np.isfinite(history.spot)
     for column, currency in enumerate(history.currencies):
         if currencies is not None and currency not in currencies:
             continue
-        times = history.times[np.isfinite(history.spot[:, column])]
-        days = times.astype("datetime64[D]")
-        holes = np.flatnonzero(np.busday_count(days[:-1], days[1:]) - 1 > 5)
+        times, days = history.times[seen[:, column]], day[seen[:, column]]
+        far = np.flatnonzero(np.diff(days) > np.timedelta64(7, "D"))  # any closer, and no week of weekdays is missing
+        holes = far[np.busday_count(days[far], days[far + 1]) - 1 > 5]
         found[currency] = Coverage(
             currency,
             from_ns(times[0]) if len(times) else None,

@@ -8,7 +8,6 @@ term has its own formula, none is the remainder of the others, and their sum is 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -55,6 +54,9 @@ class Fill(NamedTuple):
         return self.orders[self.place]
 
 
+_FIELDS = len(Fill._fields)
+
+
 class _Stretch:
     """What was booked over one tape: financing posted and exact (minor units), NAV, and positions by segment."""
 
@@ -66,8 +68,8 @@ class _Stretch:
         self.nav = np.empty(shape[0])
         self.count = 0
         self.lengths: list[int] = []
-        self.units: list[FloatArray] = []
-        self.average: list[FloatArray] = []
+        self.units: list[list[float]] = []
+        self.average: list[list[float]] = []
 
 
 class TransactionLog:
@@ -79,27 +81,25 @@ class TransactionLog:
         self.names: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.ticks = 0
-        self._fills: list[tuple[Any, ...]] = []
-        self._numbers = array("d")
+        self._fills: list[Any] = []  # the fields of every fill, one after the other
         self._stretches: list[_Stretch] = []
 
     @property
     def fills(self) -> list[Fill]:
         """Every fill, in booking order."""
-        return list(map(Fill._make, self._fills))
+        return self.fills_since(0)
 
     def book_fill(self, fill: tuple[Any, ...]) -> None:
         """Append one fill, given as the fields of :class:`Fill` in their order."""
-        self._fills.append(fill)
-        self._numbers.extend(fill[:_NUMBERS])
+        self._fills.extend(fill)
 
     def fills_since(self, count: int) -> list[Fill]:
         """The fills after the first ``count``."""
-        return list(map(Fill._make, self._fills[count:]))
+        return list(map(Fill._make, zip(*[iter(self._fills[count * _FIELDS :])] * _FIELDS)))
 
     def fill_table(self) -> FloatArray:
         """The numbers of every fill (the fields up to ``charged``), a row a fill."""
-        return np.array(self._numbers).reshape(-1, _NUMBERS)
+        return np.array([self._fills[field::_FIELDS] for field in range(_NUMBERS)], float).T
 
     def open(self, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> None:
         """Fix the instruments of the book."""
@@ -109,21 +109,15 @@ class TransactionLog:
         """The market that the next bookings refer to."""
         self._stretches.append(_Stretch(tape))
 
-    def book_rolls(
-        self,
-        posted: FloatArray,
-        exact: FloatArray,
-        nav: FloatArray,
-        units: FloatArray,
-        average: FloatArray,
-    ) -> None:
-        """Append the financing and NAV of the next ticks, at constant ``units`` entered at ``average``."""
+    def room(self, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Where the next ``count`` ticks go: financing posted, exact, and NAV, to be written and then booked."""
         here = self._stretches[-1]
-        count = len(nav)
         where = slice(here.count, here.count + count)
-        here.posted[where] = posted
-        here.exact[where] = exact
-        here.nav[where] = nav
+        return here.posted[where], here.exact[where], here.nav[where]
+
+    def book_rolls(self, count: int, units: list[float], average: list[float]) -> None:
+        """Append the first ``count`` ticks written to :meth:`room`, at constant ``units`` entered at ``average``."""
+        here = self._stretches[-1]
         here.lengths.append(count)
         here.units.append(units)
         here.average.append(average)
@@ -132,7 +126,7 @@ class TransactionLog:
 
     def __len__(self) -> int:
         charged = int(np.count_nonzero(self.fill_table()[:, -1]))
-        return len(self._fills) + charged + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
+        return len(self._fills) // _FIELDS + charged + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
 
     def __iter__(self) -> Iterator[Transaction]:
         scale = Decimal(10 ** minor_digits(self.account_currency))

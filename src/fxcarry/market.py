@@ -106,20 +106,20 @@ class RateSeries:
             source,
         )
 
-    def _rows(self, at: Any) -> NDArray[np.int64]:
-        position = np.searchsorted(self._usable, at, "right") - 1
-        return np.where(position >= 0, self._best[position] if len(self._best) else -1, -1)
-
     def values(self, at: TimeArray) -> FloatArray:
         """The rate known and in force at each instant, NaN before the first."""
-        rows = self._rows(at)
-        return np.where(rows >= 0, self.value[rows] if len(self.value) else np.nan, np.nan)
+        known = np.concatenate([[np.nan], self.value[self._best]])
+        if at.ndim == 1 and (at[1:] >= at[:-1]).all():  # a rate changes seldom: place the changes among the instants
+            edges = np.searchsorted(at, self._usable, "left")
+            return np.repeat(known, np.diff(edges, prepend=0, append=len(at)))
+        return np.asarray(known[np.searchsorted(self._usable, at, "right")])
 
     def get(self, at: datetime) -> Rate | None:
         """The rate known and in force at one instant, or None before the first."""
-        row = int(self._rows(to_ns(at)))
-        if row < 0:
+        position = int(np.searchsorted(self._usable, to_ns(at), "right")) - 1
+        if position < 0:
             return None
+        row = self._best[position]
         return Rate(
             value=float(self.value[row]),
             day_count=self.day_count,
@@ -263,7 +263,7 @@ class MarketView:
     @property
     def as_of(self) -> datetime:
         """The instant up to which everything is known."""
-        return from_ns(self._columns.at[self._tick])
+        return from_ns(self._columns.at.item(self._tick))
 
     @property
     def tradable_carry(self) -> FloatArray:

@@ -404,10 +404,9 @@ class Proposal:
     worst: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        values: list[float] = self.weights.tolist()
         facts = self.__dict__  # the class is frozen, and these follow from its fields
-        facts["sizes"] = sizes = [abs(w) for w in values]
-        facts["largest"] = max(sizes, default=0.0)
+        facts["sizes"] = sizes = np.abs(self.weights).tolist()
+        facts["largest"] = max(sizes) if sizes else 0.0
         facts["gross"] = sum(sizes)
         facts["net"] = (self.exposure @ self.weights).tolist()
         facts["worst"] = max([move for move in self.adverse if move == move], default=-math.inf)
@@ -479,7 +478,8 @@ class Decision:
     """The outcome of one review: the weights that may be held, leg by leg, and the trading state.
 
     ``findings`` are the verdicts that demand something, of both looks; ``verdicts`` what every rule says of the
-    original proposal, headroom included: rules are pure, so it is asked for only when somebody wants to know.
+    original proposal, headroom included: ``rules`` are pure, so they are ``asked`` again only when somebody wants to
+    know.
     """
 
     at: datetime
@@ -487,12 +487,13 @@ class Decision:
     legs: Sequence[str]
     findings: Sequence[Verdict]
     state: TradingState
-    ask: Callable[[], list[Verdict]] = attrs.field(repr=False)
+    rules: Sequence[Callable[..., Verdict]] = attrs.field(default=(), repr=False)
+    asked: tuple[Any, ...] = attrs.field(default=(), repr=False)
 
     @property
     def verdicts(self) -> list[Verdict]:
         """What every rule says of the original proposal."""
-        return self.ask()
+        return [rule(*self.asked) for rule in self.rules]
 
 
 @attrs.frozen(kw_only=True)

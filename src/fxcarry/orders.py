@@ -98,29 +98,24 @@ class Book:
             side=np.array([h.side for h in holdings]),
         )
 
-    def exposures(self, held: Lot) -> list[float]:
-        """Net exposure of each instrument's currency in account currency, signed: base at market, quote at cost."""
-        return [
-            side * units * (base if is_base else average * conversion)
-            for (_, _, side, is_base, _, _), units, average, base, conversion in zip(self.holdings, *held)
-        ]
-
-    def target_units(self, weights: FloatArray, nav: float, held: Lot, exposures: Sequence[float]) -> list[float]:
+    def target_units(self, weights: FloatArray, nav: float, held: Lot) -> list[float]:
         """Signed units of each instrument for currency weights, not yet rounded.
 
-        The target is the net exposure of the currency, open P&L included (``exposures`` is what it is now): what is
-        added trades at market, what is reduced gives back its share of the cost. A currency whose weight is not zero
-        but which has no price is an error.
+        The target is the net exposure of the currency, open P&L included (base at market, quote at cost): what is added
+        trades at market, what is reduced gives back its share of the cost. A currency whose weight is not zero but
+        which has no price is an error.
         """
         wanted_weights = weights.tolist()
         targets = []
-        for (name, currency, side, *_), units, base, now in zip(self.holdings, held.units, held.base_value, exposures):
+        for holding, units, average, base, conversion in zip(self.holdings, *held):
+            name, currency, side, is_base, _, _ = holding
             wanted = wanted_weights[currency] * nav
             if wanted == 0:
                 targets.append(0.0)
                 continue
             if base <= 0:
                 raise MissingDataError(f"no price for {name}", hint="a currency without a price cannot have a weight")
+            now = side * units * (base if is_base else average * conversion)
             if wanted * now <= 0:
                 targets.append(side * wanted / base)
             elif abs(wanted) <= abs(now):
@@ -153,7 +148,7 @@ class Lot(NamedTuple):
 def whole(units: float, step: float) -> float:
     """Units in whole steps, rounded towards zero (with slack for the last bits of a float)."""
     steps = abs(units) / step
-    whole_steps = math.floor(steps + max(1e-9, 1e-12 * steps)) * step
+    whole_steps = math.floor(steps + (1e-9 if steps < 1000 else 1e-12 * steps)) * step
     return whole_steps if units > 0 else -whole_steps
 
 
@@ -163,14 +158,9 @@ def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt:
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
-class Leg(NamedTuple):
-    """One order of a plan before it is an object: ``column`` is the instrument's place in the book."""
-
-    column: int
-    name: str
-    units: float
-    kind: str
-    is_reducing: bool
+Leg = tuple[int, str, float, str, bool]
+"""One order of a plan before it is an object: the instrument's place in the book, its name, signed units, what kind of
+leg it is, and whether it reduces. A plain tuple, since a run makes thousands."""
 
 
 class Plan(Sequence[Order]):
@@ -197,14 +187,14 @@ class Plan(Sequence[Order]):
     def _orders(self) -> list[Order]:
         return [
             Order(
-                client_id=client_id(self.account_id, self.at, leg.name, leg.kind, self.attempt),
-                instrument=leg.name,
-                units=to_decimal(int(leg.units) if leg.units == int(leg.units) else leg.units),
-                is_reducing=leg.is_reducing,
-                stop_fraction=None if leg.is_reducing else self.stop_fraction,
+                client_id=client_id(self.account_id, self.at, name, kind, self.attempt),
+                instrument=name,
+                units=to_decimal(int(units) if units == int(units) else units),
+                is_reducing=is_reducing,
+                stop_fraction=None if is_reducing else self.stop_fraction,
                 reason=self.reason,
             )
-            for leg in self.legs
+            for _, name, units, kind, is_reducing in self.legs
         ]
 
     def __len__(self) -> int:
@@ -226,15 +216,17 @@ def plan(book: Book, target: Sequence[float], held: Sequence[float]) -> list[Leg
     """
     reducing: list[Leg] = []
     opening: list[Leg] = []
+    if target == held:
+        return []
     for j, (holding, want, have) in enumerate(zip(book.holdings, target, held)):
         if want == have:
             continue
         if want * have < 0:
-            reducing.append(Leg(j, holding.name, -have, "close", True))
-            opening.append(Leg(j, holding.name, want, "open", False))
+            reducing.append((j, holding.name, -have, "close", True))
+            opening.append((j, holding.name, want, "open", False))
         elif want == 0 or abs(want - have) >= holding.minimum:
             if abs(want) < abs(have):
-                reducing.append(Leg(j, holding.name, want - have, "reduce", True))
+                reducing.append((j, holding.name, want - have, "reduce", True))
             else:
-                opening.append(Leg(j, holding.name, want - have, "open", False))
+                opening.append((j, holding.name, want - have, "open", False))
     return reducing + opening

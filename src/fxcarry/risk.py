@@ -97,7 +97,7 @@ class MaxPosition:
     def first_breach(self, block: Block) -> int | None:
         """The first end of day at which a position has drifted past ``drift_limit``."""
         limit = self.drift_limit * (1 + _SLACK)
-        if float(np.maximum.reduce(block.size, axis=None)) <= limit * block.nav_min:
+        if block.size_bound <= limit * block.nav_min:
             return None
         return _first((block.size.max(1) > limit * block.nav) & block.is_day_end)
 
@@ -146,7 +146,7 @@ class MaxExposure:
 
     def first_breach(self, block: Block) -> int | None:
         """The first tick at which gross has drifted past its limit for that tick."""
-        if block.gross_max <= self.drift_limit * (1 + _SLACK) * block.nav_min:
+        if block.gross_bound <= self.drift_limit * (1 + _SLACK) * block.nav_min:
             return None
         limit = np.where(block.is_day_end, self.drift_limit, self.hard_limit)
         return _first(block.gross > limit * (1 + _SLACK) * block.nav)
@@ -410,10 +410,8 @@ def review(
                 weights, second = _merged(again, more, state)
                 action, findings = max(action, second), findings + more
 
-    def ask() -> list[Verdict]:
-        return [rule(proposal, view, account, state) for rule in rules]
-
-    return Decision(account.at, weights, proposal.legs, findings, _state_after(action, state), ask)
+    asked = (proposal, view, account, state)
+    return Decision(account.at, weights, proposal.legs, findings, _state_after(action, state), rules, asked)
 
 
 def _findings(

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import le
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,13 +47,12 @@ Screen = Callable[[Block], int | None]
 
 
 class _Prices(NamedTuple):
-    """What fills at one tick need, by instrument."""
+    """What fills at one tick need, by instrument; ``closing`` and ``worth`` as on a tape."""
 
     at: np.datetime64
-    bid: list[float]
-    ask: list[float]
+    closing: list[float]
     mid: list[float]
-    conversion: list[float]
+    worth: list[float]
 
 
 class _AccountView(Account):
@@ -65,25 +65,30 @@ class _AccountView(Account):
         facts = view.__dict__  # frozen: attributes are set here and in __getattr__ only
         facts["id"], facts["at"], facts["currency"] = broker.account_id, broker.at, broker.account_currency
         facts["_then"] = (
-            broker, broker._tape, max(broker._tick, 0), broker._cash, broker._nav, broker.units, broker.average,
-            tuple(broker._pending),
+            broker, broker._tape, max(broker._tick, 0), broker._cash, broker._nav, broker._held,
+            tuple(broker._waiting_orders()) if broker._pending else (),
         )  # fmt: skip
         return view
 
     def __getattr__(self, name: str) -> Any:
         if "_then" not in self.__dict__ or name not in _LAZY:
             raise AttributeError(name)
-        broker, tape, tick, cash, nav, units, average, pending = self.__dict__.pop("_then")
+        broker, tape, tick, cash, nav, (units, average), waiting = self.__dict__.pop("_then")
         facts = self.__dict__
         facts["nav"] = to_decimal(nav)
         facts["balances"] = {self.currency: to_decimal(cash) / broker._scale}
-        facts["positions"] = Positions(broker.names, units, average)
-        facts["working_orders"] = [orders[index] for orders, index in pending]
+        facts["positions"] = Positions(broker.names, np.array(units), np.array(average))
+        facts["working_orders"] = waiting
         facts["current_weights"], facts["margin_used"] = {}, Decimal(0)
-        if tape is not None and units.any():
-            held = Lot(units.tolist(), average.tolist(), tape.base_value[tick].tolist(), tape.conversion[tick].tolist())
+        if tape is not None and any(units):
+            held = Lot(units, average, *_halves(tape.worth[tick]))
             facts.update(broker._facts(held, nav))
         return facts[name]
+
+
+def _halves(row: FloatArray) -> tuple[list[float], list[float]]:
+    both, middle = row.tolist(), len(row) // 2
+    return both[:middle], both[middle:]
 
 
 _LAZY = frozenset({"nav", "balances", "positions", "working_orders", "current_weights", "margin_used"})
@@ -143,9 +148,9 @@ class SimBroker:
         self._stop_level = [-math.inf] * (2 * count)
         self._commission = self.costs.commission_bps * 1e-4
         self._column = {name: j for j, name in enumerate(self.names)}
-        self._refresh()
         self._ones: FloatArray = np.ones(count)
-        self._pending: list[tuple[Sequence[Order], int]] = []
+        self._refresh()
+        self._pending: list[tuple[Sequence[Order], Sequence[int]]] = []
         self._orders: list[Sequence[Order]] = []
         self._known: dict[str, Order] = {}
         self._known_batches = 0
@@ -213,7 +218,7 @@ class SimBroker:
         """
         tape = self._loaded()
         tick = self._tick + 1
-        before = self.units
+        before = self._held
         while tick < stop:
             if tape.any_fresh[tick]:
                 if self._has_stops:
@@ -221,12 +226,12 @@ class SimBroker:
                 if self._pending:
                     self._fill_pending(tick)
             last = stop if not (self._pending or self.events) else min(stop, tick + 1)
-            posted, exact, nav = self._path(tick, last, before)
-            block = Block(tape, tick, nav, self.units, self.average)
+            cash, nav = self._path(tick, last, before)
+            block = Block(tape, tick, nav, *self._held)
             count = len(nav)
             if self._is_open:
                 level = self.margin_rate * self.closeout_level
-                if block.gross_max * level >= block.nav_min:
+                if block.gross_bound * level >= block.nav_min:
                     below = nav <= block.gross * level
                     if below[0]:
                         self._close_out(tick)
@@ -236,59 +241,55 @@ class SimBroker:
                 if self._has_stops:
                     count = self._stop_at(block, count)
                 if count < len(nav):
-                    block = Block(tape, tick, nav[:count], self.units, self.average)
+                    block = Block(tape, tick, nav[:count], *self._held)
             breach = None if screen is None else screen(block)
             if breach is not None:
                 count = breach + 1
-            self._cash += int(posted[:count].sum())
+            self._cash = int(cash[count - 1])
             self._nav = float(nav[count - 1])
-            self.log.book_rolls(posted[:count], exact[:count], nav[:count], self.units, self.average)
+            self.log.book_rolls(count, *self._held)
             tick += count
             self._tick = tick - 1
-            before = self.units
+            before = self._held
             if breach is not None or self.events:
                 break
         return self._tick + 1
 
-    def _path(self, first: int, last: int, before: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Financing posted and exact, both in minor units, and NAV in account currency, positions constant."""
-        tape, units = self._loaded(), self.units
-        if not self._is_open and before is units:
-            flat = np.zeros((last - first, len(units)))
-            return flat, flat, np.full(last - first, self._cash / self._scale)
+    def _path(self, first: int, last: int, before: tuple[list[float], list[float]]) -> tuple[FloatArray, FloatArray]:
+        """Cash in minor units and NAV in account currency, positions constant; financing is written to the log."""
+        tape = self._loaded()
         where = slice(first, last)
-        exact = tape.roll_long[where] * self._long
+        posted, exact, nav = self.log.room(last - first)
+        np.multiply(tape.roll_long[where], self._long, out=exact)
         exact += tape.roll_short[where] * self._short
-        if before is not units and tape.rolls_first[first]:
-            exact[0] = np.where(before > 0, tape.roll_long[first], tape.roll_short[first]) * np.abs(before)
-        posted = np.rint(exact)
-        nav = np.add.accumulate(posted @ self._ones)
-        nav += self._cash
-        nav /= self._scale
-        nav += tape.base_value[where] @ units
-        nav -= tape.conversion[where] @ self._cost
-        return posted, exact, nav
+        if before is not self._held and tape.rolls_first[first]:
+            units = np.array(before[0])
+            exact[0] = np.where(units > 0, tape.roll_long[first], tape.roll_short[first]) * np.abs(units)
+        np.rint(exact, out=posted)
+        booked = posted @ self._ones
+        booked[0] += self._cash
+        cash: FloatArray = np.add.accumulate(booked)
+        np.divide(cash, self._scale, out=nav)
+        nav += tape.worth[where] @ self._owned_and_owed
+        return cash, nav
 
     def adverse(self) -> list[float]:
         """Each position's move against its entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
-        tape, tick = self._loaded(), self._tick
+        bids, asks = _halves(self._loaded().closing[self._tick])
         return [
-            1 - bid / average if units > 0 else ask / average - 1 if units < 0 else math.nan
-            for units, average, bid, ask in zip(
-                self._units, self._average, tape.bid[tick].tolist(), tape.ask[tick].tolist()
-            )
+            1 - bid / average if units > 0 else -ask / average - 1 if units < 0 else math.nan
+            for units, average, bid, ask in zip(self._units, self._average, bids, asks)
         ]
 
     def lot(self) -> Lot:
         """What is held and what it is worth at the last tick processed."""
-        tape, tick = self._loaded(), self._tick
-        return Lot(self._units, self._average, tape.base_value[tick].tolist(), tape.conversion[tick].tolist())
+        return Lot(self._units, self._average, *_halves(self._loaded().worth[self._tick]))
 
     def _stop_at(self, block: Block, count: int) -> int:
         """How many ticks of the block pass before a fresh quote is through a stop."""
-        at, limits = 0, np.array(self._stop_level)
+        at = 0
         while True:
-            hit = block.first_through(limits, at + 1)
+            hit = block.first_through(self._stop_level, at + 1)
             if hit is None or hit >= count:
                 return count
             if self._through_stop(block.first + hit):
@@ -304,18 +305,20 @@ class SimBroker:
         return [i % count for i in past if tape.is_fresh[tick, i % count]]
 
     def _trigger_stops(self, tick: int) -> None:
-        hit = self._through_stop(tick)
-        if not hit:
+        if not any(map(le, self._loaded().lowest_closing(tick, tick), self._stop_level)):
             return
+        hit = self._through_stop(tick)
         for j in hit:
             self._close(tick, j, "stop")
             self.drop("position stopped out", instrument=self.names[j])
-        self._refresh()
+        if hit:
+            self._refresh()
 
     def _close_out(self, tick: int) -> None:
         self.drop("margin close-out")
-        for j in np.flatnonzero(self.units).tolist():
-            self._close(tick, j, "margin close-out")
+        for j, units in enumerate(self._units):
+            if units:
+                self._close(tick, j, "margin close-out")
         self._refresh()
 
     def _close(self, tick: int, j: int, reason: str) -> None:
@@ -339,58 +342,72 @@ class SimBroker:
     def waiting(self) -> dict[str, float]:
         """Units waiting for a quote, by instrument."""
         total: dict[str, float] = {}
-        for orders, index in self._pending:
-            order = orders[index]
+        for order in self._waiting_orders():
             total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
         return total
 
+    def _waiting_orders(self) -> list[Order]:
+        return [orders[place] for orders, places in self._pending for place in places]
+
     def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
         """Cancel waiting orders (of one instrument, or only those that open) and say how many."""
-        self._pending, waiting = [], self._pending
-        for orders, index in waiting:
-            order = orders[index]
-            if instrument in (None, order.instrument) and not (opening_only and order.is_reducing):
-                self._resolve(order, OrderStatus.CANCELLED, reason=reason)
-            else:
-                self._pending.append((orders, index))
-        return len(waiting) - len(self._pending)
+        return self._cancel(
+            lambda order: instrument in (None, order.instrument) and not (opening_only and order.is_reducing), reason
+        )
+
+    def _cancel(self, applies: Callable[[Order], bool], reason: str) -> int:
+        """Cancel the waiting orders for which ``applies`` holds, and say how many."""
+        kept, cancelled = [], 0
+        for orders, places in self._pending:
+            still = []
+            for place in places:
+                if applies(orders[place]):
+                    self._resolve(orders[place], OrderStatus.CANCELLED, reason=reason)
+                    cancelled += 1
+                else:
+                    still.append(place)
+            if still:
+                kept.append((orders, still))
+        self._pending = kept
+        return cancelled
 
     def _fill_pending(self, tick: int) -> None:
-        waiting: list[tuple[Sequence[Order], int]] = []
+        waiting: list[tuple[Sequence[Order], Sequence[int]]] = []
         fresh = self._loaded().is_fresh[tick].tolist()
         prices = self._prices(tick)
-        for orders, index in self._pending:
+        fill = self._fill
+        for orders, places in self._pending:
+            still = []
             if isinstance(orders, Plan):
-                j, _, units, _, is_reducing = orders.legs[index]
-                stop = None if is_reducing else orders.stop_fraction
-                ready = fresh[j]
+                legs, stop = orders.legs, orders.stop_fraction
+                for place in places:
+                    j, _, units, _, is_reducing = legs[place]
+                    if fresh[j]:
+                        fill(prices, j, units, is_reducing, None if is_reducing else stop, orders, place)
+                    else:
+                        still.append(place)
             else:
-                order = orders[index]
-                j, units, is_reducing = self._column[order.instrument], float(order.units), order.is_reducing
-                stop = order.stop_fraction
-                ready = fresh[j] and self._is_marketable(tick, j, order)
-            if ready:
-                self._fill(prices, j, units, is_reducing, stop, orders, index)
-            else:
-                waiting.append((orders, index))
+                for place in places:
+                    order = orders[place]
+                    j = self._column[order.instrument]
+                    if fresh[j] and self._is_marketable(tick, j, order):
+                        fill(prices, j, float(order.units), order.is_reducing, order.stop_fraction, orders, place)
+                    else:
+                        still.append(place)
+            if still:
+                waiting.append((orders, still))
         self._pending = waiting
         self._refresh()
 
     def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
         if order.limit_price is None:
             return True
-        tape, limit = self._loaded(), float(order.limit_price)
-        return bool(tape.ask[tick, j] <= limit) if order.units > 0 else bool(tape.bid[tick, j] >= limit)
+        closing, limit = self._loaded().closing[tick], float(order.limit_price)
+        return bool(-closing[len(self.names) + j] <= limit) if order.units > 0 else bool(closing[j] >= limit)
 
     def _prices(self, tick: int) -> _Prices:
         tape = self._loaded()
-        return _Prices(
-            tape.at[tick],
-            tape.bid[tick].tolist(),
-            tape.ask[tick].tolist(),
-            tape.mid[tick].tolist(),
-            tape.conversion[tick].tolist(),
-        )
+        return _Prices(tape.at[tick], tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist())
 
     def _fill(
         self,
@@ -400,44 +417,43 @@ class SimBroker:
         is_reducing: bool,
         stop_fraction: float | None,
         orders: Sequence[Order],
-        index: int,
+        place: int,
     ) -> None:
-        """Fill ``orders[index]`` at the closing side. ``_refresh`` follows the last fill of a tick."""
-        held, average = self._units[j], self._average[j]
+        """Fill ``orders[place]`` at the closing side. ``_refresh`` follows the last fill of a tick."""
+        at, closing, mid, worth = prices
+        count = len(mid)
+        held, entry = self._units[j], self._average[j]
         if is_reducing:  # never more than what is held, never the other way
             if traded * held >= 0:
-                self._resolve(orders[index], OrderStatus.CANCELLED, reason="nothing to reduce")
+                self._resolve(orders[place], OrderStatus.CANCELLED, reason="nothing to reduce")
                 return
             if abs(traded) > abs(held):
                 traded = -held
-        price = prices.ask[j] if traded > 0 else prices.bid[j]
-        conversion = prices.conversion[j]
-        now = held + traded
-        realized = 0.0
+        price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
+        now, average = held + traded, entry
+        realized, posted = 0.0, 0
         if traded * held < 0:
-            realized = (price - average) * min(abs(traded), abs(held))
-            realized = realized if held > 0 else -realized
-            average = 0.0 if now == 0 else price if abs(traded) > abs(held) else average
+            closed = -traded if abs(traded) < abs(held) else held
+            realized = (price - entry) * closed
+            posted = round(realized * conversion * self._scale)
+            if now * held <= 0:
+                average = price if now else 0.0
         else:
-            average = (average * held + price * traded) / now
+            average = (entry * held + price * traded) / now
         commission = -self._commission * abs(traded) * price * conversion
-        posted = round(realized * conversion * self._scale)
         charged = round(commission * self._scale)
         self._cash += posted + charged
         self._units[j], self._average[j] = now, average
-        fraction = self._stop_fraction[j]
         if stop_fraction is not None and now:
-            fraction = stop_fraction
+            self._place_stop(j, average * (1 - stop_fraction if now > 0 else 1 + stop_fraction), stop_fraction)
         elif now * held <= 0:  # flat, or new on this side: an earlier stop was for another position
-            fraction = math.nan
-        if fraction == fraction:
-            self._place_stop(j, average * (1 - fraction if now > 0 else 1 + fraction), fraction)
-        elif now * held <= 0:
             self._place_stop(j, math.nan, math.nan)
+        elif average != entry and (kept := self._stop_fraction[j]) == kept:  # added to: the stop follows the entry
+            self._place_stop(j, average * (1 - kept if now > 0 else 1 + kept), kept)
         self.log.book_fill(
             (
-                self.log.ticks, j, traded, price, prices.mid[j], conversion, realized, posted, commission, charged,
-                prices.at, orders, index,
+                self.log.ticks, j, traded, price, mid[j], conversion, realized, posted, commission, charged, at,
+                orders, place,
             )
         )  # fmt: skip
 
@@ -450,10 +466,13 @@ class SimBroker:
 
     def _refresh(self) -> None:
         """Bring the arrays and what else follows from positions and stops up to date after fills."""
-        self.units = np.array(self._units)
-        self.average = np.array(self._average)
-        self._long, self._short = np.maximum(self.units, 0.0), np.maximum(-self.units, 0.0)
-        self._cost = self.units * self.average
+        units, average, count = self._units.copy(), self._average.copy(), len(self._units)
+        self._held = (units, average)
+        long = [u if u > 0 else 0.0 for u in units]
+        short = [-u if u < 0 else 0.0 for u in units]
+        owed = [-u * a for u, a in zip(units, average)]
+        table = np.array(long + short + units + owed)
+        self._long, self._short, self._owned_and_owed = table[:count], table[count : 2 * count], table[2 * count :]
         self._has_stops = max(self._stop_level, default=-math.inf) > -math.inf
         self._is_open = any(self._units)
 
@@ -502,6 +521,11 @@ class SimBroker:
         """Nothing to release."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether any position is open."""
+        return self._is_open
+
+    @property
     def has_waiting(self) -> bool:
         """Whether any order waits for a quote."""
         return bool(self._pending)
@@ -540,11 +564,12 @@ class SimBroker:
 
     def get_positions(self) -> Mapping[str, Position]:
         """Open positions by instrument."""
-        return Positions(self.names, self.units, self.average)
+        units, average = self._held
+        return Positions(self.names, np.array(units), np.array(average))
 
     def get_orders(self) -> Sequence[OrderResult]:
         """Orders waiting for a quote."""
-        return [self._result(orders[index]) for orders, index in self._pending]
+        return [self._result(order) for order in self._waiting_orders()]
 
     def place_plan(self, plan: Plan) -> None:
         """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice."""
@@ -552,7 +577,7 @@ class SimBroker:
         key = (plan.at, plan.attempt)  # what client ids are derived from, besides instrument and leg
         if key not in self._planned:
             self._planned.add(key)
-            self._pending.extend((plan, index) for index in range(len(plan)))
+            self._pending.append((plan, range(len(plan))))
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
@@ -563,7 +588,7 @@ class SimBroker:
         if not (order.units.is_finite() and order.units):
             raise OrderRejected(f"{order.units} units of {order.instrument} cannot be traded")
         self._orders.append((order,))
-        self._pending.append(((order,), 0))
+        self._pending.append(((order,), (0,)))
         return self._result(order)
 
     def place_limit_order(self, order: Order) -> OrderResult:
@@ -586,12 +611,7 @@ class SimBroker:
         """Cancel a waiting order; an order already final keeps its outcome."""
         if client_id not in self._settle():
             raise OrderRejected(f"no order {client_id}")
-        self._pending, waiting = [], self._pending
-        for orders, index in waiting:
-            if orders[index].client_id == client_id:
-                self._resolve(orders[index], OrderStatus.CANCELLED, reason="cancelled")
-            else:
-                self._pending.append((orders, index))
+        self._cancel(lambda order: order.client_id == client_id, "cancelled")
         return self._result(self._known[client_id])
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
@@ -611,13 +631,13 @@ class SimBroker:
                 Order(
                     client_id=f"flatten-{name}-{self._next_serial()}",
                     instrument=name,
-                    units=to_decimal(-self.units[j]),
+                    units=to_decimal(-units),
                     is_reducing=True,
                     reason="flatten",
                 )
             )
-            for j, name in enumerate(self.names)
-            if self.units[j]
+            for name, units in zip(self.names, self._units)
+            if units
         ]
 
 

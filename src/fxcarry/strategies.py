@@ -6,7 +6,7 @@ The built-in ones return arrays in universe order; a user's own may return a map
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -31,6 +31,7 @@ class Baseline:
     """Long the ``k`` currencies of highest carry, short the ``k`` of lowest, ±1/k each, rebalanced when due."""
 
     k: int = attrs.field(default=3, validator=_positive)
+    reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
@@ -41,6 +42,8 @@ class Baseline:
 class Sign:
     """±1/N by the sign of carry: long what pays more than the account currency, short what pays less."""
 
+    reads_account: ClassVar[bool] = False
+
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
         return allocation.sign_weights_array(view.tradable_carry)
@@ -49,6 +52,8 @@ class Sign:
 @attrs.frozen
 class Rank:
     """Weights linear in the rank of carry, Σ|w| = 2: no cliff between the third and the fourth currency."""
+
+    reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""

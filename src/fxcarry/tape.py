@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import le
 
 import attrs
 import numpy as np
@@ -24,22 +25,19 @@ LinearFinancing = PairRateFinancing | BenchmarkFinancing
 class Tape:
     """The market in tick order. Arrays are ticks × instruments unless said.
 
-    ``mid`` is quote per base, ``conversion`` account currency per unit of quote, ``base_value`` account currency per
-    unit of base (all 0 before a first quote); ``bid`` and ``ask`` what the venue deals at, and ``closing`` both side by
-    side as (bid, −ask), so that being at or past a stop is one comparison. ``is_fresh`` marks quotes observed since the
-    tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short receives at this
+    ``mid`` is quote per base; ``worth`` what one unit is worth in account currency, of base and of quote side by side
+    (all 0 before a first quote); ``closing`` what the venue deals at, side by side as (bid, −ask), so that being at or
+    past a stop is one comparison. ``is_fresh`` marks quotes observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short receives at this
     tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
-    quote: what is filled then does not take part.
+    quote: what is filled then does not take part. ``span`` (ticks) numbers the stretches between decisions, and
+    ``highest`` and ``lowest`` are the extremes of base values and of ``closing`` in each.
     """
 
     at: TimeArray
     day: NDArray[np.datetime64]
     is_day_end: NDArray[np.bool_]
     mid: FloatArray
-    conversion: FloatArray
-    base_value: FloatArray
-    bid: FloatArray
-    ask: FloatArray
+    worth: FloatArray
     closing: FloatArray
     is_fresh: NDArray[np.bool_]
     any_fresh: Sequence[bool]
@@ -47,40 +45,76 @@ class Tape:
     roll_long: FloatArray
     roll_short: FloatArray
     rolls_first: Sequence[bool]
+    span: Sequence[int]
+    highest: Sequence[Sequence[float]]
+    lowest: Sequence[Sequence[float]]
+
+    @property
+    def base_value(self) -> FloatArray:
+        """Account currency per unit of base."""
+        return self.worth[:, : self.mid.shape[1]]
+
+    @property
+    def conversion(self) -> FloatArray:
+        """Account currency per unit of quote."""
+        return self.worth[:, self.mid.shape[1] :]
 
     def instant(self, tick: int) -> datetime:
         """When a tick is."""
-        return from_ns(int(self.at.view(np.int64)[tick]))
+        return from_ns(self.at.item(tick))
+
+    def highest_values(self, first: int, last: int) -> Sequence[float]:
+        """By instrument, what no base value of the ticks ``first`` to ``last`` (both included) exceeds."""
+        one, other = self.span[first], self.span[last]
+        return self.highest[one] if one == other else [*map(max, *self.highest[one : other + 1])]
+
+    def lowest_closing(self, first: int, last: int) -> Sequence[float]:
+        """As ``closing``, what no tick of ``first`` to ``last`` (both included) falls below."""
+        one, other = self.span[first], self.span[last]
+        return self.lowest[one] if one == other else [*map(min, *self.lowest[one : other + 1])]
 
 
 @attrs.define(eq=False)
 class Block:
     """A stretch of ticks with constant positions, for screening rules. Arrays are by tick, or ticks × instruments.
 
-    ``gross`` is the sum of position sizes at each tick; the extremes let a rule pass a quiet block at a glance.
-    ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
+    ``units`` and ``average`` are what is held. No position is larger than ``size_bound`` at any tick, nor is their sum
+    larger than ``gross_bound`` (account currency): with ``nav_min`` and ``nav_max`` they let a rule pass a quiet block
+    at a glance. ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
     """
 
     tape: Tape
     first: int
     nav: FloatArray
-    units: FloatArray
-    average: FloatArray
+    units: Sequence[float]
+    average: Sequence[float]
     day_start: float = np.nan
     high_water: float = np.nan
     nav_min: float = attrs.field(init=False)
     nav_max: float = attrs.field(init=False)
-    gross: FloatArray = attrs.field(init=False)
-    gross_max: float = attrs.field(init=False)
+    size_bound: float = attrs.field(init=False)
+    gross_bound: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.nav_min = float(np.minimum.reduce(self.nav))
         self.nav_max = float(np.maximum.reduce(self.nav))
-        self.gross = self.tape.base_value[self.ticks] @ np.abs(self.units)
-        self.gross_max = float(np.maximum.reduce(self.gross))
+        highest = self.tape.highest_values(self.first, self.first + len(self.nav) - 1)
+        sizes = [abs(units) * value for units, value in zip(self.units, highest)]
+        self.size_bound = max(sizes) if sizes else 0.0
+        self.gross_bound = sum(sizes) * (1 + 1e-12)
 
     def __len__(self) -> int:
         return len(self.nav)
+
+    @property
+    def size(self) -> FloatArray:
+        """Position sizes in account currency, ticks × instruments."""
+        return self.tape.base_value[self.ticks] * np.abs(self.units)
+
+    @property
+    def gross(self) -> FloatArray:
+        """The sum of all position sizes at each tick."""
+        return self.tape.base_value[self.ticks] @ np.abs(self.units)
 
     @property
     def ticks(self) -> slice:
@@ -92,28 +126,28 @@ class Block:
         """Ticks at a 17:00 New York."""
         return self.tape.is_day_end[self.ticks]
 
-    @property
-    def size(self) -> FloatArray:
-        """Position sizes in account currency, ticks × instruments."""
-        return self.tape.base_value[self.ticks] * np.abs(self.units)
-
     def first_adverse(self, fraction: float) -> int | None:
         """The first tick at which a position's closing price is ``fraction`` worse than its average entry."""
-        level = self.average * np.where(self.units > 0, 1 - fraction, 1 + fraction)
-        return self.first_through(closing_level(level, self.units))
+        units, average = np.array(self.units), np.array(self.average)
+        slack = 1 + 1e-12
+        return self.first_through(
+            [
+                *np.where(units > 0, average * (1 - fraction) * slack, -np.inf).tolist(),
+                *np.where(units < 0, average * (1 + fraction) / -slack, -np.inf).tolist(),
+            ]
+        )
 
-    def first_through(self, level: FloatArray, after: int = 0) -> int | None:
-        """The first tick (not before ``after``) whose closing price is at or past a :func:`closing_level`."""
-        ticks = slice(self.first + after, self.first + len(self.nav))
-        through = np.asarray((self.tape.closing[ticks] <= level).any(1))
-        at = int(through.argmax()) if len(through) else 0
-        return at + after if len(through) and through[at] else None
+    def first_through(self, limits: Sequence[float], after: int = 0) -> int | None:
+        """The first tick (not before ``after``) whose ``Tape.closing`` is at or past limits of the same order.
 
-
-def closing_level(level: FloatArray, units: FloatArray) -> FloatArray:
-    """Price levels by instrument as limits on ``Tape.closing``: that of a long on the bid, of a short on the ask."""
-    slack = 1e-12 * level
-    return np.concatenate([np.where(units > 0, level + slack, -np.inf), np.where(units < 0, slack - level, -np.inf)])
+        A limit on a short is the negative price; −∞ is none.
+        """
+        first, last = self.first + after, self.first + len(self.nav)
+        if first >= last or not any(map(le, self.tape.lowest_closing(first, last - 1), limits)):
+            return None
+        through = (self.tape.closing[first:last] <= np.array(limits)).any(1)
+        at = int(through.argmax())
+        return at + after if through[at] else None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -147,6 +181,7 @@ class TapeMaker:
             is_day_end=clock.is_day_end,
             rolls_first=fresh & (history.times[row] == clock.at),
             rates=history,
+            starts=np.flatnonzero(clock.is_due[:-1]) + 1,
         )
 
     def of_snapshot(self, snapshot: Snapshot, previous: Snapshot | None) -> Tape:
@@ -207,10 +242,12 @@ class TapeMaker:
         rolls_first: NDArray[np.bool_],
         rates: MarketHistory,
         quoted: tuple[FloatArray, FloatArray] | None = None,
+        starts: NDArray[np.intp] | None = None,
     ) -> Tape:
         """A tape from account currency per unit of each currency and the rates known (ticks × currencies).
 
-        ``quoted`` are mid and relative half spread of the pairs' own quotes (ticks × instruments, 0 = none).
+        ``quoted`` are mid and relative half spread of the pairs' own quotes (ticks × instruments, 0 = none), ``starts``
+        the ticks after the first at which a span begins.
         """
         column = {c: i for i, c in enumerate(currencies)}
         ones, always = np.ones(len(at)), np.ones(len(at), bool)
@@ -231,27 +268,27 @@ class TapeMaker:
             mid, seen = np.where(quoted[0] > 0, quoted[0], mid), np.where(quoted[0] > 0, quoted[1], seen)
         assumed = [0.0 if s.all() else self.costs.half_spread(p) for p, s in zip(self.pairs, (seen > 0).T)]
         half = np.where(seen > 0, seen, np.array(assumed)) + self.costs.slippage_bps * 1e-4
-        base_value = mid * conversion
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
         roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
         long, short = self._roll_amounts(rates, at, mid, conversion, roll_days)
-        bid, ask = mid * (1 - half), mid * (1 + half)
+        closing, base_value = np.hstack([mid * (1 - half), -mid * (1 + half)]), mid * conversion
+        edges = np.concatenate([[0], [] if starts is None else starts]).astype(np.intp)
         return Tape(
             at=at,
             day=day,
             is_day_end=is_day_end,
             mid=mid,
-            conversion=conversion,
-            base_value=base_value,
-            bid=bid,
-            ask=ask,
-            closing=np.hstack([bid, -ask]),
+            worth=np.hstack([base_value, conversion]),
+            closing=closing,
             is_fresh=pair_fresh,
             any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
             roll_days=roll_days,
             roll_long=long,
             roll_short=short,
             rolls_first=(rolls_first & is_day_end).tolist(),
+            span=np.repeat(np.arange(len(edges)), np.diff(edges, append=len(at))).tolist(),
+            highest=np.maximum.reduceat(base_value, edges, axis=0).tolist(),
+            lowest=np.minimum.reduceat(closing, edges, axis=0).tolist(),
         )
 
     def _roll_amounts(
@@ -324,7 +361,7 @@ def _days_at(pair: Pair, day: NDArray[np.datetime64], is_day_end: NDArray[np.boo
     if is_day_end.any():
         ends = day[is_day_end]
         weekdays, table = roll_days_table(pair, ends[0].item(), ends[-1].item())
-        days[is_day_end] = table[np.searchsorted(weekdays, ends)]
+        days[is_day_end] = table if len(weekdays) == len(ends) else table[np.searchsorted(weekdays, ends)]
     return days
 
 

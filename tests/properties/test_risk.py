@@ -359,7 +359,7 @@ def test_what_first_breach_passes_over_stepping_finds_quiet(
     same = int(np.argmax(np.append((columns.units[first:last] != units).any(1), True)))
     nav = columns.nav[first : first + same]
     state = RiskState(day_start=1_000_000.0, high_water=1_000_000.0)
-    block = Block(tape, first, nav, units, average, np.inf)
+    block = Block(tape, first, nav, units.tolist(), average.tolist(), np.inf)
     block.day_start, block.high_water = state.day_start, state.high_water
     found = rule.first_breach(block)
     assert found is None or 0 <= found < len(nav)
@@ -367,7 +367,8 @@ def test_what_first_breach_passes_over_stepping_finds_quiet(
         here = first + tick
         held = units * tape.base_value[here] / nav[tick]
         with np.errstate(invalid="ignore", divide="ignore"):
-            adverse = np.where(units > 0, 1 - tape.bid[here] / average, tape.ask[here] / average - 1)
+            bid, ask = tape.closing[here, : len(units)], -tape.closing[here, len(units) :]
+            adverse = np.where(units > 0, 1 - bid / average, ask / average - 1)
         proposal = Proposal(
             stage="held",
             nav=float(nav[tick]),
