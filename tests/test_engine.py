@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -152,6 +153,7 @@ def on(day: str, action: Action, *, stage: str | None = None, **about: Any) -> T
 
 UNIVERSE = ("EUR", "AUD", "USD")
 AT = datetime(2024, 1, 31, 22, tzinfo=UTC)
+ASKED: Any = SimpleNamespace(currencies=UNIVERSE, as_of=AT)  # all of a view that an answer is checked against
 
 
 @pytest.mark.parametrize(
@@ -166,17 +168,17 @@ AT = datetime(2024, 1, 31, 22, tzinfo=UTC)
     ],
 )
 def test_a_mapping_a_series_and_an_array_mean_the_same(answer: Any) -> None:
-    assert as_weights(answer, UNIVERSE, AT) == pytest.approx([0.1, -0.2, 0.0])
+    assert as_weights(answer, ASKED) == pytest.approx([0.1, -0.2, 0.0])
 
 
 def test_nothing_is_flat() -> None:
-    assert as_weights({}, UNIVERSE, AT).tolist() == [0, 0, 0]
-    assert as_weights(pd.Series(dtype=float), UNIVERSE, AT).tolist() == [0, 0, 0]
+    assert as_weights({}, ASKED).tolist() == [0, 0, 0]
+    assert as_weights(pd.Series(dtype=float), ASKED).tolist() == [0, 0, 0]
 
 
 def test_the_answer_is_copied() -> None:
     answer = np.array([0.1, 0.2, 0.3])
-    as_weights(answer, UNIVERSE, AT)[:] = 9
+    as_weights(answer, ASKED)[:] = 9
     assert answer.tolist() == [0.1, 0.2, 0.3]
 
 
@@ -196,7 +198,7 @@ def test_the_answer_is_copied() -> None:
 )
 def test_a_number_that_is_none_or_a_wrong_shape_is_an_error(answer: Any, named: str) -> None:
     with pytest.raises(DataError, match=named) as caught:
-        as_weights(answer, UNIVERSE, AT)
+        as_weights(answer, ASKED)
     assert "2024-01-31" in caught.value.message
     assert caught.value.hint
 
@@ -204,19 +206,19 @@ def test_a_number_that_is_none_or_a_wrong_shape_is_an_error(answer: Any, named: 
 @pytest.mark.parametrize("answer", [{"EUR": None}, {"EUR": "much"}, {"EUR": [0.1, 0.2]}])
 def test_a_weight_that_is_no_number_is_an_error_of_ours(answer: Any) -> None:
     with pytest.raises(FxCarryError, match="EUR"):
-        as_weights(answer, UNIVERSE, AT)
+        as_weights(answer, ASKED)
 
 
 @pytest.mark.parametrize("answer", [{"NOK": 0.1}, pd.Series({"NOK": 0.1, "EUR": 0.2}), {"eur": 0.1}, {0: 0.1}])
 def test_an_unknown_currency_is_an_error(answer: Any) -> None:
     with pytest.raises(FxCarryError, match="2024-01-31") as caught:
-        as_weights(answer, UNIVERSE, AT)
+        as_weights(answer, ASKED)
     assert "EUR, AUD, USD" in caught.value.hint
 
 
 def test_a_series_with_a_currency_twice_is_an_error() -> None:
     with pytest.raises(FxCarryError):
-        as_weights(pd.Series([0.1, 0.2], index=["EUR", "EUR"]), UNIVERSE, AT)
+        as_weights(pd.Series([0.1, 0.2], index=["EUR", "EUR"]), ASKED)
 
 
 def test_an_error_of_the_strategy_ends_the_run_as_it_is() -> None:

@@ -90,13 +90,12 @@ def test_a_currency_without_an_instrument_is_an_error() -> None:
     ],
 )
 def test_units_are_rounded_towards_zero(units: float, step: float, wanted: float) -> None:
-    assert whole(units, step) == pytest.approx(wanted, abs=1e-12)
+    assert whole([units], [step]) == pytest.approx([wanted], abs=1e-12)
 
 
 @pytest.mark.parametrize("units", [40_000_001.0, 3_000_000_007.0])
 def test_the_last_bit_of_a_large_number_is_no_unit(units: float) -> None:
-    assert whole(float(np.nextafter(units, 0)), 1) == units
-    assert whole(units - 0.01, 1) == units - 1
+    assert whole([float(np.nextafter(units, 0)), units - 0.01], [1, 1]) == [units, units - 1]
 
 
 def test_allowed_weights_scale_units_and_never_enlarge() -> None:

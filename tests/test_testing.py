@@ -316,6 +316,15 @@ def trips_over_positions(view: MarketView, account: Account) -> Any:
     return dict.fromkeys(account.current_weights, 0.0)
 
 
+class ReadsAfterAll:
+    """Promises not to read the account, and does."""
+
+    reads_account = False
+
+    def __call__(self, view: MarketView, account: Account) -> Any:
+        return {"AUD": 0.5 if account.current_weights else 0.1}
+
+
 class Forgetful:
     """Decides by how often it was asked."""
 
@@ -333,7 +342,7 @@ class Forgetful:
         (takes_three, "S01"), (coroutine, "S01"), ("baseline", "S01"), (unknown_currency, "S02"), (not_finite, "S02"),
         (a_number, "S02"), (wrong_length, "S02"), (Forgetful(), "S03"), (first_column, "S04"), (peeks, "S05"),
         (counts_what_is_to_come, "S05"), (fixed_amount, "S06"), (ignores_gaps, "S07"), (spoiled_by_a_gap, "S07"),
-        (trips_over_positions, "S08"),
+        (trips_over_positions, "S08"), (ReadsAfterAll(), "S09"),
     ],
 )  # fmt: skip
 def test_a_wrong_strategy_fails_its_case(strategy: Any, number: str) -> None:
@@ -372,7 +381,7 @@ def test_replacing_a_case_needs_a_reason() -> None:
 
 
 def test_case_numbers_are_unique_and_without_gaps() -> None:
-    for suite, letter, count in ((FeedSuite, "F", 12), (StrategySuite, "S", 8)):
+    for suite, letter, count in ((FeedSuite, "F", 12), (StrategySuite, "S", 9)):
         numbers = [name[5:8] for name in dir(suite) if name.startswith("test_")]
         assert numbers == [f"{letter}{i:02}" for i in range(1, count + 1)]
 

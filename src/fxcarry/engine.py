@@ -26,7 +26,6 @@ from fxcarry.model import (
     Account,
     Action,
     FloatArray,
-    Order,
     Proposal,
     RiskState,
     Stage,
@@ -37,7 +36,7 @@ from fxcarry.orders import Book, Leg, Plan, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.simulation import SimBroker
-from fxcarry.tape import Block, LinearFinancing
+from fxcarry.tape import Block, LinearFinancing, extremes
 
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
@@ -214,11 +213,13 @@ class Engine:
             np.maximum.accumulate(observed, axis=0, out=observed)
             seen = history.times[observed[clock.row][:, self.book.column]]
         budget = min(budgets)
-        stale = clock.at[:, None] - seen >= np.timedelta64(int(budget * 60e9), "ns")  # on the clock, before what is closed
+        stale = clock.at[:, None] - seen >= np.timedelta64(
+            int(budget * 60e9), "ns"
+        )  # on the clock, before what is closed
         ticks, _ = np.nonzero(stale)
         minutes = np.asarray(open_minutes_array(seen[stale], clock.at[ticks]))
         if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
-            closed = np.array(sorted(d for d in holidays_of(history.calendar) if d.weekday() < 5), "datetime64[D]")
+            closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
             until, since = (np.searchsorted(closed, d, "right") for d in (clock.day[ticks], trade_dates(seen[stale])))
             minutes = minutes - (until - since) * 1440
         stale[stale] = minutes >= budget
@@ -249,7 +250,7 @@ class Engine:
             if not self._is_daily:
                 nav = nav[block.is_day_end[: committed - 1]]
             if len(nav):
-                start, peak = float(nav[-1]), max(peak, float(np.maximum.reduce(nav)))
+                start, peak = nav.item(-1), max(peak, extremes(nav)[1])
         self.state = state.at_day_end(start, peak)
         ends_day = self._is_daily or bool(block.is_day_end[committed - 1])
         self._seen = float(block.nav[committed - 1]) if ends_day else None
@@ -368,14 +369,16 @@ class Engine:
 
     def _keep_intention(self, findings: Sequence[Verdict]) -> None:
         """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
-        held_back = any(v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in findings)
+        held_back = findings and any(
+            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in findings
+        )
         if held_back or self.state.trading is TradingState.REDUCING:
             self._attempt += 1
         else:
             self._intention = None
 
     def _ask(self, view: MarketView, account: Account) -> FloatArray:
-        weights = as_weights(self.strategy(view, account), self.universe, view.as_of)
+        weights = as_weights(self.strategy(view, account), view)
         if view.account_currency in self.universe:
             weights[self.universe.index(view.account_currency)] = 0.0  # the residual
         return weights
@@ -426,14 +429,15 @@ class Engine:
         self.journal.transition(self.broker.at, state)
 
 
-def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArray:
-    """A strategy's answer as an array in universe order. An unknown currency or a number that is not finite is an
-    error.
+def as_weights(weights: Any, view: MarketView) -> FloatArray:
+    """A strategy's answer to a view as an array in universe order. An unknown currency or a number that is not finite
+    is an error.
     """
+    universe = view.currencies
     if isinstance(weights, np.ndarray):
         if weights.shape != (len(universe),):
             raise DataError(
-                f"the strategy returned weights of shape {weights.shape} at {at:%Y-%m-%d}",
+                f"the strategy returned weights of shape {weights.shape} at {view.as_of:%Y-%m-%d}",
                 hint=f"an array has one number for each of {', '.join(universe)}",
             )
         result = np.array(weights, float)
@@ -441,18 +445,18 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
         if hasattr(weights, "to_dict"):
             if not weights.index.is_unique:
                 raise DataError(
-                    f"the strategy returned a currency twice at {at:%Y-%m-%d}", hint="one weight a currency"
+                    f"the strategy returned a currency twice at {view.as_of:%Y-%m-%d}", hint="one weight a currency"
                 )
             weights = weights.to_dict()
         if not isinstance(weights, Mapping):
             raise DataError(
-                f"the strategy returned {type(weights).__name__} at {at:%Y-%m-%d}",
+                f"the strategy returned {type(weights).__name__} at {view.as_of:%Y-%m-%d}",
                 hint="return a mapping or Series of weights by currency",
             )
         unknown = [c for c in weights if c not in universe]
         if unknown:
             raise ConfigError(
-                f"the strategy returned a weight for {unknown[0]!r} at {at:%Y-%m-%d}",
+                f"the strategy returned a weight for {unknown[0]!r} at {view.as_of:%Y-%m-%d}",
                 hint=f"the universe is {', '.join(universe)}",
             )
         numbers = []
@@ -461,12 +465,15 @@ def as_weights(weights: Any, universe: Sequence[str], at: datetime) -> FloatArra
                 numbers.append(float(weights.get(currency, 0.0)))
             except (TypeError, ValueError):
                 raise DataError(
-                    f"the strategy's weight for {currency} at {at:%Y-%m-%d} is {weights[currency]!r}", hint="a number"
+                    f"the strategy's weight for {currency} at {view.as_of:%Y-%m-%d} is {weights[currency]!r}",
+                    hint="a number",
                 ) from None
         result = np.array(numbers)
     if not math.isfinite(sum(result.tolist())):
         bad = universe[int(np.flatnonzero(~np.isfinite(result))[0])]
-        raise DataError(f"the strategy's weight for {bad} at {at:%Y-%m-%d} is not a number", hint="leave it out, or 0")
+        raise DataError(
+            f"the strategy's weight for {bad} at {view.as_of:%Y-%m-%d} is not a number", hint="leave it out, or 0"
+        )
     return result
 
 

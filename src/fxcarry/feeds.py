@@ -200,22 +200,30 @@ class Coverage:
 def coverage(history: MarketHistory, currencies: Collection[str] | None = None) -> dict[str, Coverage]:
     """What a history holds of its currencies (or of some), for errors that say from when to when there is data."""
     found = {}
-    day = history.times.astype("datetime64[D]")
     seen = np.isfinite(history.spot)
+    whole: Coverage | None = None
     for column, currency in enumerate(history.currencies):
         if currencies is not None and currency not in currencies:
             continue
-        times, days = history.times[seen[:, column]], day[seen[:, column]]
-        far = np.flatnonzero(np.diff(days) > np.timedelta64(7, "D"))  # any closer, and no week of weekdays is missing
-        holes = far[np.busday_count(days[far], days[far + 1]) - 1 > 5]
-        found[currency] = Coverage(
-            currency,
-            from_ns(times[0]) if len(times) else None,
-            from_ns(times[-1]) if len(times) else None,
-            len(times),
-            tuple((from_ns(times[i]), from_ns(times[i + 1])) for i in holes),
-        )
+        if seen[:, column].all():
+            whole = whole or _coverage(currency, history.times)
+            found[currency] = attrs.evolve(whole, currency=currency)
+        else:
+            found[currency] = _coverage(currency, history.times[seen[:, column]])
     return found
+
+
+def _coverage(currency: str, times: TimeArray) -> Coverage:
+    days = times.astype("datetime64[D]")
+    far = np.flatnonzero(np.diff(days) > np.timedelta64(7, "D"))  # any closer, and no week of weekdays is missing
+    holes = far[np.busday_count(days[far], days[far + 1]) - 1 > 5]
+    return Coverage(
+        currency,
+        from_ns(times[0]) if len(times) else None,
+        from_ns(times[-1]) if len(times) else None,
+        len(times),
+        tuple((from_ns(times[i]), from_ns(times[i + 1])) for i in holes),
+    )
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ term has its own formula, none is the remainder of the others, and their sum is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,18 +58,24 @@ _FIELDS = len(Fill._fields)
 
 
 class _Stretch:
-    """What was booked over one tape: financing posted and exact (minor units), NAV, and positions by segment."""
+    """What was booked over one tape: financing in minor units before rounding (long and short side by side), NAV, and
+    positions by segment.
+    """
 
     def __init__(self, tape: Tape) -> None:
-        shape = tape.mid.shape
         self.tape = tape
-        self.posted = np.zeros(shape)
-        self.exact = np.zeros(shape)
-        self.nav = np.empty(shape[0])
+        self.exact = np.empty(tape.rolls.shape)
+        self.nav = np.empty(len(tape.at))
         self.count = 0
         self.lengths: list[int] = []
         self.units: list[list[float]] = []
         self.average: list[list[float]] = []
+
+    def financing(self) -> FloatArray:
+        """Financing by tick and instrument, not rounded."""
+        count = self.tape.mid.shape[1]
+        booked = self.exact[: self.count]
+        return booked[:, :count] + booked[:, count:]
 
 
 class TransactionLog:
@@ -82,16 +88,14 @@ class TransactionLog:
         self.pairs: tuple[Pair, ...] = ()
         self.ticks = 0
         self._fills: list[Any] = []  # the fields of every fill, one after the other
+        self.book_fill: Callable[[tuple[Any, ...]], None] = self._fills.extend
+        """Append one fill, given as the fields of :class:`Fill` in their order."""
         self._stretches: list[_Stretch] = []
 
     @property
     def fills(self) -> list[Fill]:
         """Every fill, in booking order."""
         return self.fills_since(0)
-
-    def book_fill(self, fill: tuple[Any, ...]) -> None:
-        """Append one fill, given as the fields of :class:`Fill` in their order."""
-        self._fills.extend(fill)
 
     def fills_since(self, count: int) -> list[Fill]:
         """The fills after the first ``count``."""
@@ -109,11 +113,11 @@ class TransactionLog:
         """The market that the next bookings refer to."""
         self._stretches.append(_Stretch(tape))
 
-    def room(self, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Where the next ``count`` ticks go: financing posted, exact, and NAV, to be written and then booked."""
+    def room(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """Where the next ``count`` ticks go: financing not yet rounded and NAV, to be written and then booked."""
         here = self._stretches[-1]
         where = slice(here.count, here.count + count)
-        return here.posted[where], here.exact[where], here.nav[where]
+        return here.exact[where], here.nav[where]
 
     def book_rolls(self, count: int, units: list[float], average: list[float]) -> None:
         """Append the first ``count`` ticks written to :meth:`room`, at constant ``units`` entered at ``average``."""
@@ -126,7 +130,8 @@ class TransactionLog:
 
     def __len__(self) -> int:
         charged = int(np.count_nonzero(self.fill_table()[:, -1]))
-        return len(self._fills) // _FIELDS + charged + sum(int(np.count_nonzero(s.posted[: s.count])) for s in self._stretches)
+        rolls = sum(int(np.count_nonzero(np.rint(s.financing()))) for s in self._stretches)
+        return len(self._fills) // _FIELDS + charged + rolls
 
     def __iter__(self) -> Iterator[Transaction]:
         scale = Decimal(10 ** minor_digits(self.account_currency))
@@ -135,18 +140,18 @@ class TransactionLog:
             by_tick.setdefault(fill.tick, []).append(fill)
         tick = 0
         for stretch in self._stretches:
-            tape = stretch.tape
+            tape, posted = stretch.tape, np.rint(stretch.financing())
             held = np.repeat(np.array(stretch.units), stretch.lengths, axis=0) if stretch.units else np.empty((0, 0))
             for here in range(stretch.count):
                 for n, fill in enumerate(by_tick.get(tick, ())):
                     yield from self._fill_transactions(fill, n, scale)
                 day = tape.day[here].astype("datetime64[D]").item()
-                for j in np.flatnonzero(stretch.posted[here]).tolist():
+                for j in np.flatnonzero(posted[here]).tolist():
                     yield Transaction(
                         id=f"{tick:08d}-R{j:03d}",
                         at=from_ns(tape.at[here]),
                         kind="financing",
-                        amount=Decimal(int(stretch.posted[here, j])) / scale,
+                        amount=Decimal(int(posted[here, j])) / scale,
                         currency=self.account_currency,
                         instrument=self.names[j],
                         units=to_decimal(float(held[here - (tape.rolls_first[here] and here > 0), j])),
@@ -209,6 +214,7 @@ class TransactionLog:
         def by_segment(name: str) -> Any:
             return joined(lambda s: np.repeat(np.array(getattr(s, name)), s.lengths, axis=0))
 
+        exact = joined(lambda s: s.financing())
         return Columns(
             at=of_tape("at"),
             day=of_tape("day"),
@@ -216,8 +222,8 @@ class TransactionLog:
             mid=of_tape("mid"),
             conversion=of_tape("conversion"),
             base_value=of_tape("base_value"),
-            posted=joined(lambda s: s.posted[: s.count]),
-            exact=joined(lambda s: s.exact[: s.count]),
+            posted=np.rint(exact),
+            exact=exact,
             nav=joined(lambda s: s.nav[: s.count]),
             units=by_segment("units"),
             average=by_segment("average"),
@@ -286,16 +292,13 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
     marks = np.flatnonzero(by_tick.is_day_end)
     if not len(marks) or marks[-1] != len(by_tick.at) - 1:
         marks = np.append(marks, len(by_tick.at) - 1)
-    mid, conversion = by_tick.mid[marks], by_tick.conversion[marks]
+    ends: Any = marks if len(marks) < len(by_tick.at) else slice(None)
+    mid, conversion, units = by_tick.mid[ends], by_tick.conversion[ends], by_tick.units[ends]
     days, count = mid.shape
 
-    previous = np.vstack([mid[:1], mid[:-1]])
-    conversion_before = np.vstack([conversion[:1], conversion[:-1]])
-    units = by_tick.units[marks]
-    held = np.vstack([np.zeros((1, count)), units[:-1]])
-    change = (mid - previous) * held
-    open_pnl = change.copy()
-    spot = change * conversion
+    open_pnl = np.zeros((days, count))
+    np.multiply(mid[1:] - mid[:-1], units[:-1], out=open_pnl[1:])
+    spot = open_pnl * conversion
     translation = np.zeros((days, count))
     cost = np.zeros((days, count))
     rounding, postings = np.zeros(days), np.zeros(days)
@@ -315,29 +318,29 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
         if np.abs(filled - units[-1]).max() > 1e-6:
             raise LedgerError(f"the fills add up to {filled} units, the book holds {units[-1]}")
     np.cumsum(open_pnl, axis=0, out=open_pnl)
-    translation[1:] += open_pnl[:-1] * (conversion[1:] - conversion_before[1:])
+    translation[1:] += open_pnl[:-1] * (conversion[1:] - conversion[:-1])
     if days == len(by_tick.at):
         carry, booked = by_tick.exact / scale, by_tick.posted
     else:
         edges = np.concatenate([[0], marks[:-1] + 1])
         carry = np.add.reduceat(by_tick.exact, edges, axis=0) / scale
         booked = np.add.reduceat(by_tick.posted, edges, axis=0)
-    ones = np.ones(count)
+    ones, every = np.ones(count), np.ones(days)
     rounding += (booked / scale - carry) @ ones
     postings += (carry != 0) @ ones
 
     result = Attribution(
-        day=by_tick.day[marks],
-        nav=by_tick.nav[marks],
+        day=by_tick.day[ends],
+        nav=by_tick.nav[ends],
         spot=spot @ ones,
         carry=carry @ ones,
         cost=cost @ ones,
         translation=translation @ ones,
         rounding=rounding,
         names=log.names,
-        spot_by_instrument=(spot + translation).sum(0),
-        carry_by_instrument=carry.sum(0),
-        cost_by_instrument=cost.sum(0),
+        spot_by_instrument=every @ (spot + translation),
+        carry_by_instrument=every @ carry,
+        cost_by_instrument=every @ cost,
     )
     _check(result, log.opening_cash, postings, 0.5 / scale)
     return result

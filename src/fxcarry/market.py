@@ -263,7 +263,7 @@ class MarketView:
     @property
     def as_of(self) -> datetime:
         """The instant up to which everything is known."""
-        return from_ns(self._columns.at.item(self._tick))
+        return from_ns(self._columns.at[self._tick])
 
     @property
     def tradable_carry(self) -> FloatArray:

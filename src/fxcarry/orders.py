@@ -58,6 +58,7 @@ class Book:
     exposure: FloatArray
     column: NDArray[np.intp]
     side: FloatArray
+    steps: tuple[float, ...]
 
     @classmethod
     def of(cls, currencies: Sequence[str], account_currency: str, instruments: Mapping[str, Instrument]) -> Book:
@@ -96,6 +97,7 @@ class Book:
             exposure=exposure,
             column=np.array([h.currency for h in holdings], dtype=np.intp),
             side=np.array([h.side for h in holdings]),
+            steps=tuple(h.step for h in holdings),
         )
 
     def target_units(self, weights: FloatArray, nav: float, held: Lot) -> list[float]:
@@ -105,11 +107,10 @@ class Book:
         trades at market, what is reduced gives back its share of the cost. A currency whose weight is not zero but
         which has no price is an error.
         """
-        wanted_weights = weights.tolist()
+        wishes = weights.tolist()
         targets = []
-        for holding, units, average, base, conversion in zip(self.holdings, *held):
-            name, currency, side, is_base, _, _ = holding
-            wanted = wanted_weights[currency] * nav
+        for (name, currency, side, is_base, _, _), units, average, base, conversion in zip(self.holdings, *held):
+            wanted = wishes[currency] * nav
             if wanted == 0:
                 targets.append(0.0)
                 continue
@@ -127,11 +128,9 @@ class Book:
     def allowed_units(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
         """Units cut to the allowed weights, in whole steps rounded towards zero."""
         if allowed is weights:
-            return [whole(u, h.step) if u else 0.0 for h, u in zip(self.holdings, units)]
-        return [
-            whole(u * (cut / weight) if abs(cut) < abs(weight) else u, h.step)
-            for h, u, weight, cut in zip(self.holdings, units, weights.tolist(), allowed.tolist())
-        ]
+            return whole(units, self.steps)
+        cuts = zip(units, weights.tolist(), allowed.tolist())
+        return whole([u * (cut / weight) if abs(cut) < abs(weight) else u for u, weight, cut in cuts], self.steps)
 
 
 class Lot(NamedTuple):
@@ -145,11 +144,14 @@ class Lot(NamedTuple):
     conversion: list[float]
 
 
-def whole(units: float, step: float) -> float:
+def whole(units: Sequence[float], steps: Sequence[float]) -> list[float]:
     """Units in whole steps, rounded towards zero (with slack for the last bits of a float)."""
-    steps = abs(units) / step
-    whole_steps = math.floor(steps + (1e-9 if steps < 1000 else 1e-12 * steps)) * step
-    return whole_steps if units > 0 else -whole_steps
+    rounded = []
+    for wanted, step in zip(units, steps):
+        count = abs(wanted) / step
+        size = math.floor(count + (1e-9 if count < 1000 else 1e-12 * count)) * step
+        rounded.append(size if wanted > 0 else -size if size else 0.0)
+    return rounded
 
 
 def client_id(account_id: str, at: datetime, instrument: str, leg: str, attempt: int) -> str:
@@ -216,17 +218,16 @@ def plan(book: Book, target: Sequence[float], held: Sequence[float]) -> list[Leg
     """
     reducing: list[Leg] = []
     opening: list[Leg] = []
-    if target == held:
-        return []
-    for j, (holding, want, have) in enumerate(zip(book.holdings, target, held)):
+    for j, (want, have) in enumerate(zip(target, held)):
         if want == have:
             continue
+        name, _, _, _, _, minimum = book.holdings[j]
         if want * have < 0:
-            reducing.append((j, holding.name, -have, "close", True))
-            opening.append((j, holding.name, want, "open", False))
-        elif want == 0 or abs(want - have) >= holding.minimum:
+            reducing.append((j, name, -have, "close", True))
+            opening.append((j, name, want, "open", False))
+        elif want == 0 or abs(want - have) >= minimum:
             if abs(want) < abs(have):
-                reducing.append((j, holding.name, want - have, "reduce", True))
+                reducing.append((j, name, want - have, "reduce", True))
             else:
-                opening.append((j, holding.name, want - have, "open", False))
+                opening.append((j, name, want - have, "open", False))
     return reducing + opening

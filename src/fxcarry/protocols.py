@@ -37,7 +37,11 @@ order.
 """
 
 Strategy: TypeAlias = Callable[[MarketView, Account], Any]
-"""``(view, account) -> Weights``: what to hold, as known at ``view.as_of``."""
+"""``(view, account) -> Weights``: what to hold, as known at ``view.as_of``.
+
+An attribute ``reads_account = False`` promises that the answer depends on the view alone; a run over stored history
+then asks for all of its decisions before the first, which is faster and never different.
+"""
 
 
 class Capability(StrEnum):

@@ -420,7 +420,8 @@ def _findings(
     """The verdicts that demand something. A rule that offers ``is_quiet`` is asked only where it is not."""
     findings = []
     for rule in rules:
-        if hasattr(rule, "is_quiet") and rule.is_quiet(proposal, state):
+        is_quiet = getattr(rule, "is_quiet", None)
+        if is_quiet is not None and is_quiet(proposal, state):
             continue
         verdict = rule(proposal, view, account, state)
         if verdict.action is not Action.ALLOW:

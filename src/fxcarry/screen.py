@@ -60,7 +60,7 @@ def carry_table(
         if usable.sum() >= 60:
             volatility = float(ewma_volatility(returns[usable, i])) * float(np.sqrt(PERIODS))
         carry = float(view.values("carry")[i])
-        long, short = engine.tape.roll_long[tick, j], engine.tape.roll_short[tick, j]
+        long, short = engine.tape.rolls[tick, j], engine.tape.rolls[tick, j + len(engine.book.names)]
         both = (long, short) if engine.book.holdings[j].is_base else (short, long)
         held = NOTIONAL / float(engine.tape.base_value[tick, j]) / broker.maker.scale  # rolls are in minor units
         pair = Pair.market(currency, account_currency)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import le
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -46,13 +46,10 @@ from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 Screen = Callable[[Block], int | None]
 
 
-class _Prices(NamedTuple):
-    """What fills at one tick need, by instrument; ``closing`` and ``worth`` as on a tape."""
-
-    at: np.datetime64
-    closing: list[float]
-    mid: list[float]
-    worth: list[float]
+_Trade = tuple[int, float, bool, float | None, Sequence[Order], int]
+"""What fills: the instrument, signed units, whether it reduces, the stop to place, and the order by its place in a
+sequence.
+"""
 
 
 class _AccountView(Account):
@@ -62,12 +59,13 @@ class _AccountView(Account):
     def of(cls, broker: SimBroker) -> _AccountView:
         """The account as it is now."""
         view = cls.__new__(cls)
-        facts = view.__dict__  # frozen: attributes are set here and in __getattr__ only
-        facts["id"], facts["at"], facts["currency"] = broker.account_id, broker.at, broker.account_currency
-        facts["_then"] = (
-            broker, broker._tape, max(broker._tick, 0), broker._cash, broker._nav, broker._held,
-            tuple(broker._waiting_orders()) if broker._pending else (),
-        )  # fmt: skip
+        waiting = broker._waiting_orders() if broker._pending else ()
+        view.__dict__.update(  # frozen: attributes are set here and in __getattr__ only
+            id=broker.account_id,
+            at=broker.at,
+            currency=broker.account_currency,
+            _then=(broker, broker._tape, max(broker._tick, 0), broker._cash, broker._nav, broker._held, waiting),
+        )
         return view
 
     def __getattr__(self, name: str) -> Any:
@@ -84,6 +82,11 @@ class _AccountView(Account):
             held = Lot(units, average, *_halves(tape.worth[tick]))
             facts.update(broker._facts(held, nav))
         return facts[name]
+
+
+def _sides(units: list[float]) -> list[float]:
+    """What is held long and what short, side by side."""
+    return [u if u > 0 else 0.0 for u in units] + [-u if u < 0 else 0.0 for u in units]
 
 
 def _halves(row: FloatArray) -> tuple[list[float], list[float]]:
@@ -146,9 +149,10 @@ class SimBroker:
         self._average = [0.0] * count
         self._stop_fraction = [math.nan] * count
         self._stop_level = [-math.inf] * (2 * count)
+        self._stopped: set[int] = set()  # the instruments with a stop
         self._commission = self.costs.commission_bps * 1e-4
         self._column = {name: j for j, name in enumerate(self.names)}
-        self._ones: FloatArray = np.ones(count)
+        self._ones: FloatArray = np.ones(2 * count)
         self._refresh()
         self._pending: list[tuple[Sequence[Order], Sequence[int]]] = []
         self._orders: list[Sequence[Order]] = []
@@ -221,7 +225,7 @@ class SimBroker:
         before = self._held
         while tick < stop:
             if tape.any_fresh[tick]:
-                if self._has_stops:
+                if self._stopped:
                     self._trigger_stops(tick)
                 if self._pending:
                     self._fill_pending(tick)
@@ -238,7 +242,7 @@ class SimBroker:
                         continue
                     if below.any():
                         count = int(below.argmax())
-                if self._has_stops:
+                if self._stopped:
                     count = self._stop_at(block, count)
                 if count < len(nav):
                     block = Block(tape, tick, nav[:count], *self._held)
@@ -259,18 +263,15 @@ class SimBroker:
         """Cash in minor units and NAV in account currency, positions constant; financing is written to the log."""
         tape = self._loaded()
         where = slice(first, last)
-        posted, exact, nav = self.log.room(last - first)
-        np.multiply(tape.roll_long[where], self._long, out=exact)
-        exact += tape.roll_short[where] * self._short
+        exact, nav = self.log.room(last - first)
+        np.multiply(tape.rolls[where], self._sides, out=exact)
         if before is not self._held and tape.rolls_first[first]:
-            units = np.array(before[0])
-            exact[0] = np.where(units > 0, tape.roll_long[first], tape.roll_short[first]) * np.abs(units)
-        np.rint(exact, out=posted)
-        booked = posted @ self._ones
+            exact[0] = tape.rolls[first] * np.array(_sides(before[0]))
+        booked = np.rint(exact).dot(self._ones)  # dot: the quickest call for arrays this small
         booked[0] += self._cash
         cash: FloatArray = np.add.accumulate(booked)
         np.divide(cash, self._scale, out=nav)
-        nav += tape.worth[where] @ self._owned_and_owed
+        nav += tape.worth[where].dot(self._owned_and_owed)
         return cash, nav
 
     def adverse(self) -> list[float]:
@@ -333,7 +334,7 @@ class SimBroker:
             reason=reason,
         )
         self._orders.append((order,))
-        self._fill(self._prices(tick), j, units, True, None, (order,), 0)
+        self._fill(tick, [(j, units, True, None, (order,), 0)])
 
     def _next_serial(self) -> int:
         self._serial += 1
@@ -357,7 +358,8 @@ class SimBroker:
 
     def _cancel(self, applies: Callable[[Order], bool], reason: str) -> int:
         """Cancel the waiting orders for which ``applies`` holds, and say how many."""
-        kept, cancelled = [], 0
+        kept: list[tuple[Sequence[Order], Sequence[int]]] = []
+        cancelled = 0
         for orders, places in self._pending:
             still = []
             for place in places:
@@ -373,9 +375,8 @@ class SimBroker:
 
     def _fill_pending(self, tick: int) -> None:
         waiting: list[tuple[Sequence[Order], Sequence[int]]] = []
+        trades: list[_Trade] = []
         fresh = self._loaded().is_fresh[tick].tolist()
-        prices = self._prices(tick)
-        fill = self._fill
         for orders, places in self._pending:
             still = []
             if isinstance(orders, Plan):
@@ -383,7 +384,7 @@ class SimBroker:
                 for place in places:
                     j, _, units, _, is_reducing = legs[place]
                     if fresh[j]:
-                        fill(prices, j, units, is_reducing, None if is_reducing else stop, orders, place)
+                        trades.append((j, units, is_reducing, None if is_reducing else stop, orders, place))
                     else:
                         still.append(place)
             else:
@@ -391,12 +392,13 @@ class SimBroker:
                     order = orders[place]
                     j = self._column[order.instrument]
                     if fresh[j] and self._is_marketable(tick, j, order):
-                        fill(prices, j, float(order.units), order.is_reducing, order.stop_fraction, orders, place)
+                        trades.append((j, float(order.units), order.is_reducing, order.stop_fraction, orders, place))
                     else:
                         still.append(place)
             if still:
                 waiting.append((orders, still))
         self._pending = waiting
+        self._fill(tick, trades)
         self._refresh()
 
     def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
@@ -405,57 +407,48 @@ class SimBroker:
         closing, limit = self._loaded().closing[tick], float(order.limit_price)
         return bool(-closing[len(self.names) + j] <= limit) if order.units > 0 else bool(closing[j] >= limit)
 
-    def _prices(self, tick: int) -> _Prices:
-        tape = self._loaded()
-        return _Prices(tape.at[tick], tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist())
-
-    def _fill(
-        self,
-        prices: _Prices,
-        j: int,
-        traded: float,
-        is_reducing: bool,
-        stop_fraction: float | None,
-        orders: Sequence[Order],
-        place: int,
-    ) -> None:
-        """Fill ``orders[place]`` at the closing side. ``_refresh`` follows the last fill of a tick."""
-        at, closing, mid, worth = prices
-        count = len(mid)
-        held, entry = self._units[j], self._average[j]
-        if is_reducing:  # never more than what is held, never the other way
-            if traded * held >= 0:
-                self._resolve(orders[place], OrderStatus.CANCELLED, reason="nothing to reduce")
-                return
-            if abs(traded) > abs(held):
-                traded = -held
-        price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
-        now, average = held + traded, entry
-        realized, posted = 0.0, 0
-        if traded * held < 0:
-            closed = -traded if abs(traded) < abs(held) else held
-            realized = (price - entry) * closed
-            posted = round(realized * conversion * self._scale)
-            if now * held <= 0:
-                average = price if now else 0.0
-        else:
-            average = (entry * held + price * traded) / now
-        commission = -self._commission * abs(traded) * price * conversion
-        charged = round(commission * self._scale)
-        self._cash += posted + charged
-        self._units[j], self._average[j] = now, average
-        if stop_fraction is not None and now:
-            self._place_stop(j, average * (1 - stop_fraction if now > 0 else 1 + stop_fraction), stop_fraction)
-        elif now * held <= 0:  # flat, or new on this side: an earlier stop was for another position
-            self._place_stop(j, math.nan, math.nan)
-        elif average != entry and (kept := self._stop_fraction[j]) == kept:  # added to: the stop follows the entry
-            self._place_stop(j, average * (1 - kept if now > 0 else 1 + kept), kept)
-        self.log.book_fill(
-            (
-                self.log.ticks, j, traded, price, mid[j], conversion, realized, posted, commission, charged, at,
-                orders, place,
-            )
-        )  # fmt: skip
+    def _fill(self, tick: int, trades: Sequence[_Trade]) -> None:
+        """Fill at the closing side of one tick. ``_refresh`` follows the last fill of a tick."""
+        tape, log, rate, scale = self._loaded(), self.log, self._commission, self._scale
+        closing, mids, worth = tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist()
+        all_units, entries, count = self._units, self._average, len(mids)
+        for j, traded, is_reducing, stop_fraction, orders, place in trades:
+            held, entry = all_units[j], entries[j]
+            if is_reducing:  # never more than what is held, never the other way
+                if traded * held >= 0:
+                    self._resolve(orders[place], OrderStatus.CANCELLED, reason="nothing to reduce")
+                    continue
+                if abs(traded) > abs(held):
+                    traded = -held
+            price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
+            now, average = held + traded, entry
+            realized, posted = 0.0, 0
+            if traded * held < 0:
+                closed = -traded if abs(traded) < abs(held) else held
+                realized = (price - entry) * closed
+                posted = round(realized * conversion * scale)
+                if now * held <= 0:
+                    average = price if now else 0.0
+            else:
+                average = (entry * held + price * traded) / now
+            commission = -rate * abs(traded) * price * conversion
+            charged = round(commission * scale)
+            self._cash += posted + charged
+            all_units[j], entries[j] = now, average
+            if stop_fraction is not None and now:
+                self._place_stop(j, average * (1 - stop_fraction if now > 0 else 1 + stop_fraction), stop_fraction)
+            elif j in self._stopped:
+                kept = self._stop_fraction[j]
+                if now * held <= 0:  # flat, or new on this side: the stop was for another position
+                    self._place_stop(j, math.nan, math.nan)
+                elif average != entry and kept == kept:  # added to: the stop follows the entry
+                    self._place_stop(j, average * (1 - kept if now > 0 else 1 + kept), kept)
+            log.book_fill(
+                (
+                    log.ticks, j, traded, price, mids[j], conversion, realized, posted, commission, charged,
+                    tape.at[tick], orders, place,
+                )
+            )  # fmt: skip
 
     def _place_stop(self, j: int, price: float, fraction: float) -> None:
         """Keep a stop at ``price`` (NaN = none) behind the position, as a limit on ``Tape.closing``."""
@@ -463,17 +456,18 @@ class SimBroker:
         units, count = self._units[j], len(self.names)
         self._stop_level[j] = price * (1 + 1e-12) if units > 0 and price == price else -math.inf
         self._stop_level[count + j] = price * (1e-12 - 1) if units < 0 and price == price else -math.inf
+        if units and price == price:
+            self._stopped.add(j)
+        else:
+            self._stopped.discard(j)
 
     def _refresh(self) -> None:
         """Bring the arrays and what else follows from positions and stops up to date after fills."""
         units, average, count = self._units.copy(), self._average.copy(), len(self._units)
         self._held = (units, average)
-        long = [u if u > 0 else 0.0 for u in units]
-        short = [-u if u < 0 else 0.0 for u in units]
         owed = [-u * a for u, a in zip(units, average)]
-        table = np.array(long + short + units + owed)
-        self._long, self._short, self._owned_and_owed = table[:count], table[count : 2 * count], table[2 * count :]
-        self._has_stops = max(self._stop_level, default=-math.inf) > -math.inf
+        table = np.array(_sides(units) + units + owed)
+        self._sides, self._owned_and_owed = table[: 2 * count], table[2 * count :]
         self._is_open = any(self._units)
 
     def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
@@ -574,9 +568,9 @@ class SimBroker:
     def place_plan(self, plan: Plan) -> None:
         """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice."""
         self._orders.append(plan)
-        key = (plan.at, plan.attempt)  # what client ids are derived from, besides instrument and leg
-        if key not in self._planned:
-            self._planned.add(key)
+        known = len(self._planned)
+        self._planned.add((plan.at, plan.attempt))  # what client ids are derived from, besides instrument and leg
+        if len(self._planned) > known:
             self._pending.append((plan, range(len(plan))))
 
     def place_market_order(self, order: Order) -> OrderResult:

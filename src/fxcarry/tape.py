@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import le
 
 import attrs
@@ -15,7 +15,7 @@ from fxcarry.conventions import day_count, roll_days_table, session_ends, trade_
 from fxcarry.costs import Costs
 from fxcarry.errors import MissingDataError
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
-from fxcarry.market import MarketHistory, RateSeries, TimeArray, forward_filled, from_ns, to_ns
+from fxcarry.market import MarketHistory, RateSeries, TimeArray, forward_filled, to_ns
 from fxcarry.model import FloatArray, Pair, Snapshot
 
 LinearFinancing = PairRateFinancing | BenchmarkFinancing
@@ -27,13 +27,15 @@ class Tape:
 
     ``mid`` is quote per base; ``worth`` what one unit is worth in account currency, of base and of quote side by side
     (all 0 before a first quote); ``closing`` what the venue deals at, side by side as (bid, −ask), so that being at or
-    past a stop is one comparison. ``is_fresh`` marks quotes observed since the tick before. ``roll_long`` and ``roll_short`` are the account currency a unit held long or short receives at this
-    tick's 17:00 roll, in minor units (0 elsewhere). ``rolls_first`` (ticks) marks rolls at the very instant of the
-    quote: what is filled then does not take part. ``span`` (ticks) numbers the stretches between decisions, and
-    ``highest`` and ``lowest`` are the extremes of base values and of ``closing`` in each.
+    past a stop is one comparison. ``is_fresh`` marks quotes observed since the tick before. ``rolls`` is the account
+    currency a unit receives at this tick's 17:00 roll, in minor units (0 elsewhere): one held long and one held short,
+    side by side. ``rolls_first`` (ticks) marks rolls at the very instant of the quote: what is filled then does not
+    take part. ``moments`` are the ticks as naive UTC datetimes. ``span`` (ticks) numbers the stretches between
+    decisions; ``highest`` and ``lowest`` are the extremes of base values and of ``closing`` in each.
     """
 
     at: TimeArray
+    moments: Sequence[datetime]
     day: NDArray[np.datetime64]
     is_day_end: NDArray[np.bool_]
     mid: FloatArray
@@ -42,8 +44,7 @@ class Tape:
     is_fresh: NDArray[np.bool_]
     any_fresh: Sequence[bool]
     roll_days: NDArray[np.int64]
-    roll_long: FloatArray
-    roll_short: FloatArray
+    rolls: FloatArray
     rolls_first: Sequence[bool]
     span: Sequence[int]
     highest: Sequence[Sequence[float]]
@@ -61,7 +62,7 @@ class Tape:
 
     def instant(self, tick: int) -> datetime:
         """When a tick is."""
-        return from_ns(self.at.item(tick))
+        return self.moments[tick].replace(tzinfo=UTC)
 
     def highest_values(self, first: int, last: int) -> Sequence[float]:
         """By instrument, what no base value of the ticks ``first`` to ``last`` (both included) exceeds."""
@@ -72,6 +73,14 @@ class Tape:
         """As ``closing``, what no tick of ``first`` to ``last`` (both included) falls below."""
         one, other = self.span[first], self.span[last]
         return self.lowest[one] if one == other else [*map(min, *self.lowest[one : other + 1])]
+
+
+def extremes(values: FloatArray) -> tuple[float, float]:
+    """The smallest and the largest; of a few values sooner found in a list than in an array."""
+    if len(values) > 100:
+        return float(values.min()), float(values.max())
+    few = values.tolist()
+    return min(few), max(few)
 
 
 @attrs.define(eq=False)
@@ -96,8 +105,7 @@ class Block:
     gross_bound: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.nav_min = float(np.minimum.reduce(self.nav))
-        self.nav_max = float(np.maximum.reduce(self.nav))
+        self.nav_min, self.nav_max = extremes(self.nav)
         highest = self.tape.highest_values(self.first, self.first + len(self.nav) - 1)
         sizes = [abs(units) * value for units, value in zip(self.units, highest)]
         self.size_bound = max(sizes) if sizes else 0.0
@@ -145,7 +153,7 @@ class Block:
         first, last = self.first + after, self.first + len(self.nav)
         if first >= last or not any(map(le, self.tape.lowest_closing(first, last - 1), limits)):
             return None
-        through = (self.tape.closing[first:last] <= np.array(limits)).any(1)
+        through = np.logical_or.reduce(self.tape.closing[first:last] <= np.array(limits), axis=1)
         at = int(through.argmax())
         return at + after if through[at] else None
 
@@ -270,11 +278,11 @@ class TapeMaker:
         half = np.where(seen > 0, seen, np.array(assumed)) + self.costs.slippage_bps * 1e-4
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
         roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
-        long, short = self._roll_amounts(rates, at, mid, conversion, roll_days)
         closing, base_value = np.hstack([mid * (1 - half), -mid * (1 + half)]), mid * conversion
         edges = np.concatenate([[0], [] if starts is None else starts]).astype(np.intp)
         return Tape(
             at=at,
+            moments=at.astype("datetime64[us]").tolist(),
             day=day,
             is_day_end=is_day_end,
             mid=mid,
@@ -283,19 +291,18 @@ class TapeMaker:
             is_fresh=pair_fresh,
             any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
             roll_days=roll_days,
-            roll_long=long,
-            roll_short=short,
+            rolls=self._rolls(rates, at, mid, conversion, roll_days),
             rolls_first=(rolls_first & is_day_end).tolist(),
             span=np.repeat(np.arange(len(edges)), np.diff(edges, append=len(at))).tolist(),
             highest=np.maximum.reduceat(base_value, edges, axis=0).tolist(),
             lowest=np.minimum.reduceat(closing, edges, axis=0).tolist(),
         )
 
-    def _roll_amounts(
+    def _rolls(
         self, rates: MarketHistory, at: TimeArray, mid: FloatArray, conversion: FloatArray, days: NDArray[np.int64]
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> FloatArray:
         if self.financing is None:
-            return np.zeros(mid.shape), np.zeros(mid.shape)
+            return np.zeros((len(at), 2 * len(self.pairs)))
         rolls = self._inputs(rates, at, mid, days.astype(float))
         unknown = ~np.isfinite(rolls.base_rate + rolls.quote_rate)
         has_unknown = bool(unknown.any())
@@ -309,8 +316,8 @@ class TapeMaker:
                 )
         long, short = self.financing.per_unit(rolls)
         in_minor = conversion * self.scale
-        long, short = long * in_minor, short * in_minor
-        return (_known(long), _known(short)) if has_unknown else (long, short)
+        amounts = np.hstack([long * in_minor, short * in_minor])
+        return _known(amounts) if has_unknown else amounts
 
     def annual(self, rates: MarketHistory, at: TimeArray) -> tuple[FloatArray, FloatArray]:
         """What being long and being short each pair earns in 365 days, as a fraction (ticks × instruments)."""

@@ -135,6 +135,7 @@ class Case:
         rules: Sequence[RiskRule] | None = None,
         cash: float = 1.0,
         until: int | None = None,
+        strategy: Any = None,
     ) -> Engine:
         """``until`` cuts the history after that many rows."""
         history = make_history(self.seed, volatility=self.volatility, holes=self.holes, intraday=self.intraday)
@@ -149,7 +150,7 @@ class Case:
                 costs=Costs(commission_bps=0.2),
                 financing=BenchmarkFinancing(0.01),
             ),
-            strategy=STRATEGIES[self.strategy](self.seed),
+            strategy=strategy or STRATEGIES[self.strategy](self.seed),
             rules=RULES[self.rules] if rules is None else rules,
             universe=universe,
             rebalance=self.schedule,
@@ -208,6 +209,29 @@ def test_blocks_and_steps_are_the_same_run(case: Case) -> None:
     assert_same(block, stepped)
     assert trades(block) == trades(stepped)
     assert block.state.latch == stepped.state.latch
+
+
+# --- optional members of a strategy ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(seeds, st.sampled_from(["baseline", "sign", "rank"]), st.sampled_from(sorted(RULES)), st.booleans())
+def test_asked_ahead_and_asked_when_due_are_the_same_run(seed: int, name: str, rules: str, holes: bool) -> None:
+    case = Case(seed, "USD", "weekly", name, rules, 0.007, holes=holes, intraday=False)
+    ahead = STRATEGIES[name](seed)
+    asked: list[Any] = []
+
+    def when_due(view: Any, account: Any) -> Any:
+        asked.append((view.as_of, account.at))
+        return ahead(view, account)
+
+    assert ahead.reads_account is False
+    one = case.run()
+    other = case.run(strategy=when_due)
+    assert_same(one, other)
+    assert trades(one) == trades(other)
+    assert asked
+    assert all(as_of == at for as_of, at in asked)
 
 
 # --- optional members of a rule --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What every strategy has to do, as test cases S01 to S08, on a made-up G10 market."""
+"""What every strategy has to do, as test cases S01 to S09, on a made-up G10 market."""
 
 from __future__ import annotations
 
@@ -84,6 +84,14 @@ class StrategySuite(Suite):
         """It decides with positions open as well, also in a currency outside the universe."""
         for history in _histories():
             _decide(strategy, history, held={"EUR": 0.5, "JPY": -0.5, "MXN": 0.1})
+
+    def test_S09_a_strategy_that_reads_no_account_gives_the_same_on_any(self, strategy: Decide) -> None:
+        """With ``reads_account = False`` a run may ask it ahead, before anything is held."""
+        if getattr(strategy, "reads_account", True):
+            pytest.skip("the strategy reads the account")
+        for history in _histories():
+            empty, full = _decide(strategy, history), _decide(strategy, history, nav=5_000, held={"EUR": 0.5})
+            _assert_same(empty, full, "on another account")
 
 
 def _histories() -> list[MarketHistory]:
