@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from itertools import combinations
+import time
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,10 @@ ON_RETURNS = [
     (stats.value_at_risk, (0.95,)),
     (stats.expected_shortfall, (0.95,)),
     (stats.sharpe_standard_error, ()),
+    (stats.rolling_sharpe, (12, 2)),
+    (stats.tail_ratio, ()),
+    (stats.worst_periods, ()),
+    (stats.sharpe_interval, (12, 0.95, 1)),
     (stats.autocorrelation_adjusted_sharpe, (12, 0)),
     (stats.newey_west_t, ()),
     (stats.stationary_bootstrap_standard_error, (1,)),
@@ -78,11 +83,16 @@ def test_no_metric_of_returns_is_left_out_below():
     takes_returns = {
         name
         for name, function in inspect.getmembers(stats, inspect.isfunction)
-        if function.__module__ == stats.__name__ and "returns" in inspect.signature(function).parameters
+        if "returns" in inspect.signature(function).parameters
     }
     tested = {function.__name__ for function, _ in ON_RETURNS}
-    private = {name for name in takes_returns if name.startswith("_")}
-    assert takes_returns - private - tested == {"probability_of_backtest_overfitting"}
+    assert takes_returns - tested == {"probability_of_backtest_overfitting"}
+
+
+def test_all_names_everything_public():
+    public = {name for name, value in vars(stats).items() if name[0] != "_" and not inspect.ismodule(value)}
+    assert set(stats.__all__) == public
+    assert len(public) == 33
 
 
 @pytest.mark.parametrize(("metric", "arguments"), ON_RETURNS, ids=lambda v: getattr(v, "__name__", None))
@@ -186,6 +196,54 @@ def test_moments_agree_with_scipy():
     r = np.random.default_rng(1).standard_t(4, 500) * 0.01
     assert stats.skewness(r) == pytest.approx(scipy_stats.skew(r), abs=1e-12)
     assert stats.kurtosis(r) == pytest.approx(scipy_stats.kurtosis(r, fisher=False), abs=1e-12)
+
+
+# Rolling, tails, worst periods
+
+
+@pytest.mark.parametrize("window", [2, 5, 12])
+def test_rolling_sharpe_is_the_sharpe_of_each_window(window):
+    rolled = stats.rolling_sharpe(R, 12, window)
+    assert len(rolled) == 12
+    assert np.isnan(rolled[: window - 1]).all()
+    for end in range(window, 13):
+        assert rolled[end - 1] == pytest.approx(stats.sharpe(R[end - window : end], 12), rel=1e-10)
+    by_pandas = pd.Series(R).rolling(window).mean() / pd.Series(R).rolling(window).std() * math.sqrt(12)
+    np.testing.assert_allclose(rolled, by_pandas.to_numpy(), rtol=1e-9)
+
+
+def test_rolling_sharpe_that_is_never_full_or_flat():
+    assert np.isnan(stats.rolling_sharpe(R, 12, 13)).all()
+    rolled = stats.rolling_sharpe([0.1, 0.1, 0.1, 0.2], 1, 2)
+    assert np.isnan(rolled[:3]).all()
+    assert rolled[3] == pytest.approx(0.15 / math.sqrt(0.005))
+    for window in (1, 0, -3, 2.5):
+        with pytest.raises(ConfigError, match="window"):
+            stats.rolling_sharpe(R, 12, window)
+
+
+def test_tail_ratio_by_hand():
+    r = [-0.04, *[0.0] * 9, 0.02, *[0.0] * 8, 0.06, -0.02]  # 21 returns: the 5 % quantile is the second lowest
+    assert stats.tail_ratio(r) == pytest.approx(1.0)
+    assert stats.tail_ratio([2 * x if x > 0 else x for x in r]) == pytest.approx(2.0)
+    assert stats.tail_ratio(R, 0.9) == pytest.approx(np.quantile(R, 0.9) / -np.quantile(R, 0.1))
+
+
+def test_tail_ratio_that_does_not_exist():
+    assert math.isnan(stats.tail_ratio([0.01, 0.02, 0.03]))
+    assert math.isnan(stats.tail_ratio([-0.01, -0.02, -0.03]))
+    for level in (0.5, 0.05, 1.0, 95, math.nan):
+        with pytest.raises(ConfigError, match="level"):
+            stats.tail_ratio(R, level)
+
+
+def test_worst_periods_in_order():
+    assert stats.worst_periods(R, 3).tolist() == [9, 4, 1]
+    assert [R[i] for i in stats.worst_periods(R, 2)] == [-0.052, -0.031]
+    assert stats.worst_periods([0.0, -0.01, 0.02, -0.01], 2).tolist() == [1, 3]  # of equal ones the earlier first
+    assert len(stats.worst_periods(R, 99)) == 12
+    with pytest.raises(ConfigError, match="count"):
+        stats.worst_periods(R, 0)
 
 
 # Standard errors
@@ -318,6 +376,199 @@ def test_stationary_bootstrap_of_single_periods_is_the_iid_error():
 def test_mean_block_fits_the_sample(mean_block):
     with pytest.raises(ConfigError, match="mean_block"):
         stats.stationary_bootstrap_standard_error(R, mean_block)
+
+
+# Intervals and differences
+
+
+def smoothed(seed, n):
+    """Returns with some dependence, as a bootstrap of blocks wants them."""
+    return np.convolve(np.random.default_rng(seed).standard_t(5, n + 2) * 0.01 + 0.0008, [0.6, 0.3, 0.1], "valid")
+
+
+@pytest.mark.parametrize("mean_block", [1, 8, 40])
+def test_sharpe_interval_against_arch(mean_block):
+    bootstrap = pytest.importorskip("arch.bootstrap")
+    r = smoothed(1, 400)
+    draws = bootstrap.StationaryBootstrap(mean_block, r, seed=3).apply(lambda x: x.mean() / x.std(ddof=1), 8000)
+    expected = np.quantile(draws, [0.05, 0.95]) * math.sqrt(260)
+    got = stats.sharpe_interval(r, 260, 0.9, mean_block, draws=8000)
+    # Both ends are quantiles of 8,000 draws: their own standard error is about 2 % of the width.
+    np.testing.assert_allclose(got, expected, atol=0.06 * (expected[1] - expected[0]))
+    assert got[0] < stats.sharpe(r, 260) < got[1]
+
+
+def test_sharpe_interval_block_by_block():
+    """The running sums against the resamples written out, drawn with the same numbers."""
+    r = smoothed(2, 50)
+    starts, stops = next(stats.inference._blocks(50, 6, 300, np.random.default_rng(1)))
+    ratios = []
+    for first, last in zip(starts, stops):
+        drawn = np.concatenate([r[np.arange(a, b) % 50] for a, b in zip(first, last)])
+        assert len(drawn) == 50
+        ratios.append(drawn.mean() / drawn.std(ddof=1))
+    low, high = np.quantile(ratios, [0.025, 0.975]) * math.sqrt(12)
+    assert stats.sharpe_interval(r, 12, mean_block=6, draws=300) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_blocks_have_the_lengths_and_starts_of_the_paper():
+    starts, stops = next(stats.inference._blocks(1000, 20, 400, np.random.default_rng(0)))
+    lengths = stops - starts
+    assert (lengths.sum(1) == 1000).all()
+    full = lengths[:, :20]  # far from the end, where the last block is cut
+    assert full.mean() == pytest.approx(20, rel=0.05)
+    assert (full == 1).mean() == pytest.approx(1 / 20, abs=0.01)
+    assert (full > 20).mean() == pytest.approx((1 - 1 / 20) ** 20, abs=0.02)
+    assert starts.mean() == pytest.approx(499.5, rel=0.02)
+    assert (starts.min(), starts.max()) == (0, 999)
+
+
+def test_short_blocks_are_drawn_again_until_the_sample_is_full():
+    short = np.random.default_rng(0)
+    short_first = [np.full((3, 100), 1), np.full((3, 100), 1)]
+
+    class Stingy:
+        """Blocks of a single period where far longer ones were expected."""
+
+        def geometric(self, p, size):
+            return short_first.pop() if short_first else short.geometric(p, size)
+
+        integers = short.integers
+
+    starts, stops = next(stats.inference._blocks(300, 4, 3, Stingy()))
+    assert ((stops - starts).sum(1) == 300).all()
+
+
+def test_sharpe_interval_covers_as_often_as_it_says():
+    random, true, inside = np.random.default_rng(9), 0.1, 0
+    for _ in range(300):
+        low, high = stats.sharpe_interval(random.normal(true, 1.0, 250), 1, 0.9, mean_block=1, draws=300)
+        inside += low <= true <= high
+    assert inside / 300 == pytest.approx(0.9, abs=0.05)
+
+
+def test_sharpe_interval_widens_with_the_level_and_with_dependence():
+    r = smoothed(4, 2000)
+    inner, outer = stats.sharpe_interval(r, 260, 0.5), stats.sharpe_interval(r, 260, 0.99)
+    assert outer[0] < inner[0] < inner[1] < outer[1]
+    alone = stats.sharpe_interval(r, 260, mean_block=1)
+    kept = stats.sharpe_interval(r, 260, mean_block=21)
+    assert kept[1] - kept[0] > 1.15 * (alone[1] - alone[0])  # neighbors move together: fewer independent returns
+    assert stats.sharpe_interval(r, 260) == kept  # repeatable
+    assert stats.sharpe_interval(r, 260, seed=2) != kept
+
+
+def test_what_cannot_be_resampled():
+    for call in (
+        lambda **about: stats.sharpe_interval(R, 12, **about),
+        lambda **about: stats.sharpe_difference(R, R[::-1], 12, **about),
+    ):
+        with pytest.raises(ConfigError, match="mean_block 21 is not between 1 and the 12 returns"):
+            call()
+        for draws in (0, 99, 100.5):
+            with pytest.raises(ConfigError, match="draws"):
+                call(mean_block=2, draws=draws)
+    for level in (0, 1, 95, math.nan):
+        with pytest.raises(ConfigError, match="level"):
+            stats.sharpe_interval(R, 12, level, 2)
+    assert all(map(math.isnan, stats.sharpe_interval([0.01] * 30, 12)))
+    assert all(map(math.isnan, stats.sharpe_interval([0.0] * 30, 12)))
+
+
+def test_a_resample_without_volatility_is_left_out():
+    low, high = stats.sharpe_interval([0.01, 0.02, -0.01], 1, mean_block=1)  # one in nine has only one value
+    assert math.isfinite(low)
+    assert math.isfinite(high)
+    ratios = [np.mean(x) / np.std(x, ddof=1) for x in product([0.01, 0.02, -0.01], repeat=3) if len(set(x)) > 1]
+    assert min(ratios) - 1e-9 <= low < high <= max(ratios) + 1e-9
+
+
+def memmel(a, b):
+    """Standard error of the difference of two Sharpe ratios, iid normal (Jobson & Korkie 1981, Memmel 2003)."""
+    one, other, rho = stats.sharpe(a, 1), stats.sharpe(b, 1), np.corrcoef(a, b)[0, 1]
+    return math.sqrt((2 - 2 * rho + (one**2 + other**2 - 2 * one * other * rho**2) / 2) / len(a))
+
+
+@pytest.mark.parametrize("rho", [-0.5, 0.0, 0.8, 0.98])
+def test_sharpe_difference_against_memmel(rho):
+    x, y = np.random.default_rng(6).normal(0.0, 0.01, (2, 3000))
+    a, b = x + 0.002, rho * x + math.sqrt(1 - rho**2) * y + 0.0015
+    got = stats.sharpe_difference(a, b, 12, mean_block=1, draws=4000)
+    assert got.difference == pytest.approx(stats.sharpe(a, 12) - stats.sharpe(b, 12))
+    assert got.standard_error == pytest.approx(memmel(a, b) * math.sqrt(12), rel=0.05)
+    z = got.difference / got.standard_error
+    assert got.p_value == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=0.03)
+    assert got.low == pytest.approx(got.difference - 1.96 * got.standard_error, abs=0.15 * got.standard_error)
+    assert got.high == pytest.approx(got.difference + 1.96 * got.standard_error, abs=0.15 * got.standard_error)
+
+
+def test_sharpe_difference_against_arch():
+    bootstrap = pytest.importorskip("arch.bootstrap")
+    a = smoothed(7, 600)
+    b = 0.7 * a + smoothed(8, 600) / 2
+
+    def difference(x, y):
+        return x.mean() / x.std(ddof=1) - y.mean() / y.std(ddof=1)
+
+    draws = bootstrap.StationaryBootstrap(21, a, b, seed=1).apply(difference, 6000)[:, 0] * math.sqrt(260)
+    got = stats.sharpe_difference(a, b, 260, draws=6000)
+    assert got.standard_error == pytest.approx(draws.std(ddof=1), rel=0.05)
+    np.testing.assert_allclose((got.low, got.high), np.quantile(draws, [0.025, 0.975]), atol=0.12 * draws.std())
+    as_far = np.mean(np.abs(draws - got.difference) >= abs(got.difference))
+    assert got.p_value == pytest.approx(as_far, abs=0.03)
+
+
+def test_pairing_is_what_makes_a_difference_known():
+    a = smoothed(3, 1500)
+    b = a + np.random.default_rng(5).normal(0.0, 0.001, 1500)
+    paired = stats.sharpe_difference(a, b, 260)
+    alone = stats.sharpe_interval(a, 260)
+    assert paired.high - paired.low < 0.2 * (alone[1] - alone[0])
+
+
+def test_sharpe_difference_rejects_as_often_as_it_says():
+    random, rejected = np.random.default_rng(12), 0
+    for _ in range(300):
+        common = random.normal(0.0, 1.0, 200)
+        a, b = common + random.normal(0.05, 1.0, 200), common + random.normal(0.05, 1.0, 200)
+        rejected += stats.sharpe_difference(a, b, 1, mean_block=1, draws=200).p_value < 0.1
+    assert rejected / 300 == pytest.approx(0.1, abs=0.045)
+
+
+def test_sharpe_difference_of_the_same_strategy():
+    r = smoothed(1, 300)
+    assert stats.sharpe_difference(r, r, 260) == stats.Difference(
+        difference=0.0, standard_error=0.0, low=0.0, high=0.0, p_value=1.0
+    )
+    levered = stats.sharpe_difference(r, 3 * r, 260)
+    assert levered.difference == pytest.approx(0.0, abs=1e-12)
+    assert levered.p_value == 1.0  # rounding is not evidence
+
+
+def test_sharpe_difference_without_volatility():
+    got = stats.sharpe_difference(R, [0.01] * 12, 12, mean_block=2)
+    assert all(math.isnan(getattr(got, a.name)) for a in got.__attrs_attrs__)
+
+
+def test_returns_that_cannot_be_compared():
+    with pytest.raises(DataError, match="12 returns against 11"):
+        stats.sharpe_difference(R, R[1:], 12, mean_block=2)
+    one = pd.Series(R, pd.date_range("2024-01-01", periods=12))
+    other = pd.Series(R, pd.date_range("2024-01-02", periods=12))
+    with pytest.raises(DataError, match="different dates"):
+        stats.sharpe_difference(one, other, 12, mean_block=2)
+    assert stats.sharpe_difference(one, np.array(R), 12, mean_block=2).difference == 0
+    with pytest.raises(MissingDataError, match=r"2024-01-03 .* is nan"):
+        stats.sharpe_difference(one, one.where(one != 0.015), 12)
+    with pytest.raises(ConfigError, match="periods a year"):
+        stats.sharpe_difference(one, one, 0)
+
+
+def test_two_thousand_draws_of_27_years_take_about_a_second():
+    r = np.random.default_rng(0).normal(0.0001, 0.005, (2, 7100))
+    before = time.process_time()
+    stats.sharpe_difference(*r, 260)
+    assert time.process_time() - before < 3.0  # 0.1 s on an idle core
 
 
 # Selection

@@ -128,3 +128,48 @@ def test_overfitting_does_not_depend_on_leverage_or_order(seed, trials, blocks, 
     assert 0 <= share <= 1
     assert stats.probability_of_backtest_overfitting(x * factor, blocks) == share
     assert stats.probability_of_backtest_overfitting(x[:, rng.permutation(trials)], blocks) == share
+
+
+@given(varied, st.integers(2, 60))
+def test_rolling_sharpe_ends_as_the_sharpe_of_the_last_window(r, window):
+    rolled = stats.rolling_sharpe(r, 12, window)
+    assert len(rolled) == len(r)
+    assert np.isnan(rolled[: window - 1]).all()
+    if window <= len(r):
+        expected = stats.sharpe(r[-window:], 12)
+        assert rolled[-1] == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+@given(returns, st.integers(1, 70))
+def test_no_other_period_is_worse_than_the_worst(r, count):
+    worst = stats.worst_periods(r, count)
+    assert len(worst) == len(set(worst.tolist())) == min(count, len(r))
+    assert (np.diff(r[worst]) >= 0).all()
+    rest = np.delete(r, worst)
+    assert not len(rest) or rest.min() >= r[worst].max()
+
+
+@settings(max_examples=40)
+@given(varied, st.floats(1, 20), scale, st.integers(0, 1000))
+def test_an_interval_does_not_depend_on_leverage_and_mirrors(r, mean_block, factor, seed):
+    assume(mean_block <= len(r))
+    about = {"mean_block": mean_block, "draws": 200, "seed": seed}
+    low, high = stats.sharpe_interval(r, 12, **about)
+    assume(np.isfinite(low) and max(-low, high) < 50)  # a resample all but flat is all rounding
+    assert low <= high
+    assert stats.sharpe_interval(factor * r, 12, **about) == pytest.approx((low, high), rel=1e-4, abs=1e-6)
+    assert stats.sharpe_interval(-r, 12, **about) == pytest.approx((-high, -low), rel=1e-4, abs=1e-6)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.integers(30, 200), st.floats(1, 20))
+def test_a_difference_turned_round(seed, n, mean_block):
+    a, b = np.random.default_rng(seed).normal(0.001, 0.02, (2, n))
+    there = stats.sharpe_difference(a, b, 12, mean_block, 200, seed)
+    back = stats.sharpe_difference(b, a, 12, mean_block, 200, seed)
+    assert there.difference == -back.difference
+    assert there.standard_error == pytest.approx(back.standard_error)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+    assert there.low <= there.high
+    assert there.p_value == back.p_value
+    assert 0 < there.p_value <= 1

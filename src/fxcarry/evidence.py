@@ -1,0 +1,549 @@
+"""How much a backtest proves: its report card, and the same book held in the wrong currencies.
+
+A Sharpe ratio alone says little. The card puts beside it how sure it is, how much of it may be selection, where the
+money came from and on which days it was lost.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from fxcarry import statistics
+from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
+from fxcarry.clock import Frequency
+from fxcarry.costs import Costs
+from fxcarry.engine import Progress, as_weights, no_progress
+from fxcarry.errors import ConfigError, DataError
+from fxcarry.market import MarketHistory, MarketView
+from fxcarry.model import Account, FloatArray
+from fxcarry.protocols import RiskRule, Strategy
+from fxcarry.report import PERIODS
+from fxcarry.report.text import percent, printable, ratio
+from fxcarry.trials import TrialRegistry, family_of
+
+MEAN_BLOCK = 21
+"""Trading days in a block of the bootstrap, on average: a month."""
+
+_CONFIDENCE = 0.95
+_WORST = 10
+_NARROWEST = 60
+_FLAT = "the returns have no volatility"
+_ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
+
+
+# Trials
+
+
+def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -> dict[str, Any]:
+    """What defines a run, as plain JSON for :meth:`fxcarry.trials.TrialRegistry.record`.
+
+    Strategy, rules, costs, mark-up, universe, account currency, cash and schedule. A result knows only the name of its
+    strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are read from
+    attrs classes; of any other callable only the name is known.
+
+    The dates are left out: the same configuration on more data is the same trial. So trying one strategy on many
+    periods and showing the best is not counted; nothing but you can count it.
+    """
+    return {
+        "strategy": result.strategy if strategy is None else _plain(strategy),
+        "rules": [_plain(rule) for rule in result.rules],
+        "costs": _plain(result.costs),
+        "markup": result.markup,
+        "universe": list(result.universe),
+        "account_currency": result.account_currency,
+        "cash": result.cash,
+        "rebalance": result.rebalance,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A setting as plain JSON; an attrs object as its type and fields, anything else that is not plain by its name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if attrs.has(type(value)):
+        fields = {a.name: _plain(getattr(value, a.name)) for a in attrs.fields(type(value)) if a.init}
+        return {"type": type(value).__qualname__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if callable(value) or isinstance(getattr(value, "name", None), str):
+        return str(getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__))
+    return str(value)
+
+
+# Placebo
+
+
+@attrs.frozen(kw_only=True)
+class Placebo:
+    """The annual net Sharpe ratio of a strategy among those of the same books held in shuffled currencies.
+
+    ``sharpes`` has one ratio a draw, None for a draw that never moved.
+    """
+
+    sharpe: float
+    sharpes: tuple[float | None, ...]
+
+    @property
+    def percentile(self) -> float:
+        """Share of the draws below the strategy, 0 to 100; an equal one counts half, one that never moved as zero."""
+        drawn = self._drawn
+        return 100 * float(np.mean((drawn < self.sharpe) + 0.5 * (drawn == self.sharpe)))
+
+    @property
+    def p_value(self) -> float:
+        """Chance of a draw as good as the strategy if currencies did not matter: (1 + as good) / (1 + draws)."""
+        return (1 + int(np.count_nonzero(self._drawn >= self.sharpe))) / (1 + len(self.sharpes))
+
+    @property
+    def _drawn(self) -> FloatArray:
+        return np.array([0.0 if s is None else s for s in self.sharpes])
+
+
+def placebo_percentile(
+    strategy: Strategy,
+    *,
+    history: MarketHistory,
+    draws: int = 100,
+    seed: int = 1,
+    start: Day | None = None,
+    end: Day | None = None,
+    universe: Sequence[str] | None = None,
+    rules: Sequence[RiskRule] | None = None,
+    costs: Costs | None = RETAIL,
+    markup: float = DEFAULT_MARKUP,
+    cash: float | None = None,
+    account_currency: str = "USD",
+    rebalance: Frequency = "monthly",
+    progress: Progress = no_progress,
+) -> Placebo:
+    """Run a strategy, and ``draws`` placebos of it: its weights, each given to another currency.
+
+    A draw is one permutation of the currencies, kept for all of its decisions, so a placebo holds books of the same
+    shape, changes them as often, and bears the financing and costs of what it holds. If carry did not matter, the
+    strategy would be one of them. A currency without a price or rate takes no part until it has one, and the account
+    currency never does. A strategy that reads the account sees what it holds under its own names, in
+    ``current_weights`` only.
+
+    The arguments are those of :func:`fxcarry.backtest.backtest`; ``progress`` is called with (runs done, runs in all).
+    A strategy that sizes by covariance sizes for the currencies it chose, so its placebos run at another volatility;
+    Sharpe ratios allow for that, rules and caps do not. Raises DataError if the strategy itself never moved, and
+    ConfigError unless ``draws`` ≥ 1.
+    """
+    if draws != int(draws) or draws < 1:
+        raise ConfigError(f"draws {draws} is not a whole number of one or more", hint="100 is usual")
+    if not callable(strategy):
+        raise ConfigError(f"strategy is {strategy!r}", hint="pass the strategy itself, such as Baseline()")
+
+    def run(chosen: Strategy) -> float | None:
+        result = backtest(
+            chosen,
+            history=history,
+            start=start,
+            end=end,
+            universe=universe,
+            rules=rules,
+            costs=costs,
+            markup=markup,
+            cash=cash,
+            account_currency=account_currency,
+            rebalance=rebalance,
+        )
+        sharpe: float | None = result.stats["sharpe"]
+        return sharpe
+
+    true = run(strategy)
+    if true is None:
+        raise DataError("the strategy never held anything", hint="choose a period in which it trades")
+    progress(1, draws + 1)
+    drawn = []
+    for draw in range(draws):
+        drawn.append(run(_Shuffled(strategy, seed, draw)))
+        progress(draw + 2, draws + 1)
+    return Placebo(sharpe=true, sharpes=tuple(drawn))
+
+
+@attrs.frozen
+class _Shuffled:
+    """A strategy whose weights are each given to another currency, the same one at every decision."""
+
+    inner: Strategy
+    seed: int
+    draw: int
+
+    @property
+    def reads_account(self) -> bool:
+        return bool(getattr(self.inner, "reads_account", True))
+
+    def __call__(self, view: MarketView, account: Account) -> FloatArray:
+        names = view.currencies
+        order = np.random.default_rng([self.seed, self.draw]).permutation(len(names))
+        can_be_held = np.isfinite(view.tradable_carry)
+        can_be_held &= np.array([c != view.account_currency for c in names])
+        sources = np.flatnonzero(can_be_held)
+        targets = order[can_be_held[order]]  # the same currencies in this draw's order
+        seen = account
+        if self.reads_account:
+            held = account.current_weights
+            own = {names[s]: held[names[t]] for s, t in zip(sources, targets) if names[t] in held}
+            rest = {c: w for c, w in held.items() if c not in names or not can_be_held[names.index(c)]}
+            seen = attrs.evolve(account, current_weights={**rest, **own})
+        weights = as_weights(self.inner(view, seen), view)
+        shuffled = weights.copy()
+        shuffled[targets] = weights[sources]
+        return shuffled
+
+
+# The report card
+
+
+def report_card(
+    result: BacktestResult,
+    *,
+    trials: TrialRegistry | None = None,
+    against: BacktestResult | None = None,
+    placebo: Placebo | None = None,
+) -> dict[str, Any]:
+    """Everything that says how far to trust a result, ready for JSON: no NaN, None where a figure does not exist.
+
+    Annual figures are decimals per year (260 days), Sharpe ratios annual except ``trial_variance`` (per day);
+    ``reasons`` says by key why a figure is None, ``notes`` what else to know. ``se_iid`` is Lo's standard error, ``se``
+    Mertens'; ``interval`` a 95 % stationary bootstrap; ``psr`` the probability that the true ratio is above zero,
+    ``dsr`` the same allowing for the trials of the same family in the registry (this result counts as one even if it
+    was not recorded, and nothing is recorded here). ``min_track_record_years`` is what it takes to be 95 % sure.
+    ``carry_capture`` is the interest booked over what it would be without the mark-up. ``worst_days`` are fractions of
+    the NAV the day before: spot + carry + cost + other = return.
+
+    ``against`` is compared on the days both have; ``placebo`` comes from :func:`placebo_percentile`. Raises ConfigError
+    if ``against`` has another account currency, and what the registry raises.
+    """
+    if against is not None and against.account_currency != result.account_currency:
+        raise ConfigError(
+            f"{result.account_currency} returns cannot be compared with {against.account_currency} returns",
+            hint="run both in one account currency",
+        )
+    is_solvent = bool(result.books.nav.min() > 0)
+    returns = result.returns.to_numpy() if is_solvent else np.empty(0)
+    missing = ""
+    if not is_solvent:
+        missing = "the account lost everything"
+    elif len(returns) < 3:
+        missing = f"too few returns: {len(returns)}, and three are needed"
+    elif math.isnan(statistics.sharpe(returns, PERIODS)):
+        missing = _FLAT
+    days = len(result.books.nav) - 1
+    figures = _Figures(missing)
+    figures.values |= {
+        "strategy": result.strategy,
+        "start": str(result.books.day[0]),
+        "end": str(result.books.day[-1]),
+        "universe": list(result.universe),
+        "account_currency": result.account_currency,
+        "days": days,
+        "periods": PERIODS,
+        "track_record_years": days / PERIODS,
+    }
+    _add_sharpe(figures, returns)
+    _add_selection(figures, result, returns, trials)
+    _add_money(figures, result, returns)
+    compared = figures.values["against"] = None if against is None else _compare(result, against)
+    if compared and compared["difference"] is None:
+        figures.reasons["against"] = "the two have fewer than three days in common, or one of them never moved"
+    figures.values["placebo"] = None if placebo is None else _shown(placebo)
+    notes = (*result.notes, *(trials.notes if trials else ()))
+    return {**figures.values, "reasons": figures.reasons, "notes": list(dict.fromkeys(notes))}
+
+
+class _Figures:
+    """Figures by name, and why one that is None does not exist. ``missing`` is why none of them does."""
+
+    def __init__(self, missing: str) -> None:
+        self.missing = missing
+        self.values: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+
+    def add(self, name: str, figure: Callable[[], float], otherwise: str = _FLAT) -> None:
+        """One figure; ``otherwise`` is why it may not be a number."""
+        value = math.nan
+        if not self.missing:
+            try:
+                value = float(figure())
+            except DataError as error:
+                otherwise = error.message
+        self.values[name] = value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            self.reasons[name] = self.missing or otherwise
+
+
+def _add_sharpe(figures: _Figures, returns: FloatArray) -> None:
+    """The Sharpe ratio and how sure it is, and the shape of the returns."""
+    root = math.sqrt(PERIODS)
+    lags = max(min(int(4 * (len(returns) / 100) ** (2 / 9)), len(returns) - 1), 0)  # as newey_west_t() takes them
+    block = max(min(MEAN_BLOCK, len(returns)), 1)
+    figures.add("sharpe", lambda: statistics.sharpe(returns, PERIODS))
+    figures.add("se_iid", lambda: statistics.sharpe_standard_error(returns, "iid") * root)
+    figures.add("se", lambda: statistics.sharpe_standard_error(returns, "mertens") * root)
+    figures.add(
+        "autocorrelation_adjusted_sharpe",
+        lambda: statistics.autocorrelation_adjusted_sharpe(returns, PERIODS, lags),
+        "the autocorrelations leave no variance",
+    )
+    figures.values["lags"] = lags
+    interval = None if figures.missing else statistics.sharpe_interval(returns, PERIODS, _CONFIDENCE, block)
+    figures.values["interval"] = list(interval) if interval and all(map(math.isfinite, interval)) else None
+    if figures.values["interval"] is None:
+        figures.reasons["interval"] = figures.missing or _FLAT
+    figures.values |= {"interval_level": _CONFIDENCE, "mean_block": block}
+    figures.add("newey_west_t", lambda: statistics.newey_west_t(returns, lags))
+    figures.add("skew", lambda: statistics.skewness(returns))
+    figures.add("kurtosis", lambda: statistics.kurtosis(returns))
+
+
+def _add_selection(
+    figures: _Figures, result: BacktestResult, returns: FloatArray, trials: TrialRegistry | None
+) -> None:
+    """How likely it is that there is anything, given one try or all of them."""
+    count, variance, why = 1, None, "1 trial: no trial registry was given, so it is not known what else was tried"
+    if trials is not None:
+        count, variance = _tried(trials, result, None if figures.missing else returns)
+        why = f"{count} trials, of which fewer than two have a Sharpe ratio" if count > 1 else _ONLY_ONE
+    figures.values |= {"trials": count, "trial_variance": variance}
+
+    def moments() -> tuple[float, float, float]:
+        return statistics.sharpe(returns, 1), statistics.skewness(returns), statistics.kurtosis(returns)
+
+    def chance(benchmark: float = 0.0) -> float:
+        ratio, skew, kurtosis = moments()
+        return statistics.probabilistic_sharpe(ratio, len(returns), skew, kurtosis, benchmark)
+
+    figures.add("psr", chance)
+    figures.add(
+        "dsr",
+        lambda: math.nan if variance is None else chance(statistics.expected_maximum_sharpe(count, variance)),
+        why,
+    )
+    figures.add(
+        "min_track_record_years",
+        lambda: statistics.min_track_record_length(*moments(), 0.0, _CONFIDENCE) / PERIODS,
+        "no track record shows that a Sharpe ratio of zero or less is above zero",
+    )
+
+
+def _tried(trials: TrialRegistry, result: BacktestResult, returns: FloatArray | None) -> tuple[int, float | None]:
+    """How many trials of the family there are, this one included, and the variance of their daily Sharpe ratios."""
+    family = family_of({"universe": result.universe, "account_currency": result.account_currency})
+    count, ratios = trials.count(family), trials.sharpes(PERIODS, family)
+    if returns is not None:
+        own = statistics.sharpe(returns, 1)
+        # A result does not know its strategy's settings, but nothing else has its ratio to nine digits.
+        if not any(math.isclose(own, r, rel_tol=1e-9, abs_tol=1e-15) for r in ratios):
+            count, ratios = count + 1, [*ratios, own]
+    return max(count, 1), float(np.var(ratios, ddof=1)) if len(ratios) > 1 else None
+
+
+def _add_money(figures: _Figures, result: BacktestResult, returns: FloatArray) -> None:
+    """Where the money came from, and the days on which most was lost."""
+    books = result.books
+    before = books.nav[:-1]
+    missing = "" if figures.missing == _FLAT else figures.missing
+    parts = {term: getattr(books, term)[1:] / before for term in books.TERMS} if not missing else {}
+    if parts:
+        parts["other"] = parts.pop("translation") + parts.pop("rounding")
+    for name in ("spot", "carry", "cost", "other"):
+        figures.values[name] = float(parts[name].mean()) * PERIODS if parts else None
+    figures.values["annual_return"] = float(returns.mean()) * PERIODS if parts else None
+    figures.values["carry_capture"] = None if missing else _carry_capture(result)
+    for name in ("spot", "carry", "cost", "other", "annual_return", "carry_capture"):
+        if figures.values[name] is None:
+            figures.reasons[name] = missing or "the mark-up is not known, or there was no interest to earn"
+    worst = [] if figures.missing else statistics.worst_periods(returns, _WORST).tolist()
+    figures.values["worst_days"] = [
+        {
+            "date": str(books.day[i + 1]),
+            "return": float(returns[i]),
+            **{name: float(part[i]) for name, part in parts.items()},
+        }
+        for i in worst
+    ]
+    if not worst:
+        figures.reasons["worst_days"] = figures.missing
+
+
+def _carry_capture(result: BacktestResult) -> float | None:
+    """Interest booked over interest booked and mark-up paid; None where that was none or the mark-up is not known.
+
+    The mark-up is made up from what was held at each day's end, its value, and calendar days / 365. Bookings use the
+    days between value dates, which are the same days in another order.
+    """
+    if result.markup is None:
+        return None
+    ends = result.columns.is_day_end
+    held = np.abs(result.columns.units[ends] * result.columns.base_value[ends])
+    days = np.diff(result.columns.day[ends].astype("datetime64[D]")).astype(float)
+    paid = result.markup / 365 * float(np.nansum(held[:-1], 1) @ days)
+    booked = float(result.books.carry.sum())
+    return booked / (booked + paid) if booked + paid > 0 else None
+
+
+def _compare(result: BacktestResult, against: BacktestResult) -> dict[str, Any]:
+    """The paired difference on the days both have."""
+    one, other = result.returns, against.returns
+    shared = one.index.intersection(other.index)
+    one, other = one[shared], other[shared]
+    names = [a.name for a in attrs.fields(statistics.Difference)]
+    values: dict[str, Any] = dict.fromkeys(names)
+    if len(shared) >= 3 and min(result.books.nav.min(), against.books.nav.min()) > 0:
+        found = statistics.sharpe_difference(one, other, PERIODS, min(MEAN_BLOCK, len(shared)))
+        if math.isfinite(found.difference) and math.isfinite(found.p_value):
+            values = attrs.asdict(found)
+    return {"strategy": against.strategy, "days": len(shared), **values}
+
+
+def _shown(placebo: Placebo) -> dict[str, Any]:
+    drawn = [0.0 if s is None else s for s in placebo.sharpes]
+    low, median, high = np.quantile(drawn, [0.05, 0.5, 0.95]).tolist()
+    return {
+        "draws": len(drawn),
+        "sharpe": placebo.sharpe,
+        "percentile": placebo.percentile,
+        "p_value": placebo.p_value,
+        "low": low,
+        "median": median,
+        "high": high,
+    }
+
+
+def card_text(card: Mapping[str, Any], width: int = 100) -> str:
+    """A :func:`report_card` in plain words, no line longer than ``width`` (60 or more) columns.
+
+    A Sharpe ratio never stands without how sure it is. Raises ConfigError for a narrower page.
+    """
+    if width < _NARROWEST:
+        raise ConfigError(f"width is {width}", hint=f"{_NARROWEST} columns or more")
+    lines = [f"Report card of {printable(card['strategy'])}"]
+    for label, text in _sentences(card):
+        first = f"{label:<18}" if label else " " * 18
+        lines += textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * 18, break_on_hyphens=False)
+    if card["worst_days"]:
+        lines += ["", f"Worst {len(card['worst_days'])} days, in % of the NAV the day before"]
+        columns = ("return", "spot", "carry", "cost", "other")
+        lines.append("".join(["date".ljust(12), *(name.rjust(9) for name in columns)]))
+        for day in card["worst_days"]:
+            lines.append("".join([day["date"].ljust(12), *(percent(day[name]).rjust(9) for name in columns)]))
+    for note in card["notes"]:
+        lines += ["", *textwrap.wrap(f"Note: {printable(note)}", width, subsequent_indent="  ")]
+    return "\n".join([*lines, ""])
+
+
+def _sentences(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Label and sentence of each line above the table."""
+    reasons = card["reasons"]
+
+    def unless(key: str, text: Callable[[], str]) -> str:
+        return f"n/a: {reasons[key]}" if card[key] is None else text()
+
+    yield (
+        "Period",
+        f"{card['start']} to {card['end']}, {card['days']:,} trading days ({card['track_record_years']:.1f} years of "
+        f"{card['periods']}), account currency {card['account_currency']}",
+    )
+    yield (
+        "Sharpe ratio",
+        unless(
+            "se",
+            lambda: (
+                f"{ratio(card['sharpe'], card['se'])} a year, one standard error, allowing for skew and fat tails "
+                f"(Mertens 2002); ± {card['se_iid']:.2f} if returns were independent and normal (Lo 2002)"
+            ),
+        ),
+    )
+    yield (
+        "",
+        unless(
+            "interval",
+            lambda: (
+                f"{percent(card['interval_level'], 0, signed=False)} interval {card['interval'][0]:.2f} to "
+                f"{card['interval'][1]:.2f} (stationary bootstrap, blocks of {card['mean_block']} days on average)"
+            ),
+        ),
+    )
+    if card["sharpe"] and card["se"] and card["autocorrelation_adjusted_sharpe"] is not None:
+        factor = card["autocorrelation_adjusted_sharpe"] / card["sharpe"]
+        adjusted = ratio(card["autocorrelation_adjusted_sharpe"], card["se"] * factor)
+        yield "", f"{adjusted} allowing for autocorrelation over {card['lags']} days (Lo 2002)"
+    yield (
+        "Above zero?",
+        unless("psr", lambda: f"{_chance(card['psr'])} likely, if this was the only thing ever tried (PSR)"),
+    )
+    yield (
+        "",
+        unless(
+            "dsr",
+            lambda: f"{_chance(card['dsr'])} likely, as the best of {card['trials']} tried on the same market (DSR)",
+        ).replace("n/a:", "not deflated:"),
+    )
+    yield (
+        "Track record",
+        unless(
+            "min_track_record_years",
+            lambda: f"{card['min_track_record_years']:.1f} years of the same would make it 95% likely (one try)",
+        ),
+    )
+    yield (
+        "t statistic",
+        unless("newey_west_t", lambda: f"{card['newey_west_t']:.2f} of the mean (Newey–West, {card['lags']} lags)"),
+    )
+    yield (
+        "Shape",
+        unless("skew", lambda: f"skew {card['skew']:.2f}, kurtosis {card['kurtosis']:.1f} (normal: 0 and 3), per day"),
+    )
+    yield (
+        "Return a year",
+        unless(
+            "annual_return",
+            lambda: (
+                f"{percent(card['annual_return'])} = spot {percent(card['spot'])}, carry {percent(card['carry'])}, "
+                f"cost {percent(card['cost'])}, other {percent(card['other'])}"
+            ),
+        ),
+    )
+    yield (
+        "Carry kept",
+        unless(
+            "carry_capture",
+            lambda: f"{percent(card['carry_capture'], 0, signed=False)} of the interest is left by the mark-up",
+        ),
+    )
+    if other := card["against"]:
+        label = f"Sharpe ratio less that of {printable(other['strategy'])}: "
+        if other["difference"] is None:
+            yield "Compared", f"{label}n/a: {reasons['against']}"
+        else:
+            yield (
+                "Compared",
+                f"{label}{ratio(other['difference'], other['standard_error'])}, 95% interval {other['low']:.2f} to "
+                f"{other['high']:.2f}, p = {other['p_value']:.4f} (same {other['days']:,} days, resampled together)",
+            )
+    if (drawn := card["placebo"]) is not None:
+        yield (
+            "Placebo",
+            f"better than {drawn['percentile']:.0f}% of {drawn['draws']} books of the same shape in shuffled "
+            f"currencies, p = {drawn['p_value']:.3f}; theirs have Sharpe ratios of {drawn['low']:.2f} to "
+            f"{drawn['high']:.2f} (5% to 95%), median {drawn['median']:.2f}",
+        )
+
+
+def _chance(probability: float) -> str:
+    """Never 0 % or 100 %: nothing here is certain."""
+    if probability > 0.999:
+        return "over 99.9%"
+    return "under 0.1%" if probability < 0.001 else f"{100 * probability:.1f}%"
