@@ -123,7 +123,7 @@ class Engine:
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
         self.book = Book.of(self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency)))
         self.tape = self.broker.prepare(history, clock)
-        self.columns = self._columns(history, clock)
+        self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
         self.journal.follow(self.broker.log, self.broker.find_orders)
         self._is_daily = bool(self.clock.is_day_end.all())
@@ -144,7 +144,7 @@ class Engine:
         self._wishes = {}
         if not getattr(self.strategy, "reads_account", True):
             opening = self.broker.account()
-            self._wishes = {at: self._ask(MarketView(self.columns, at), opening) for at in due}
+            self._wishes = {at: ask(self.strategy, MarketView(self.columns, at), opening) for at in due}
         total, tick, upcoming = len(clock), 0, 0
         while tick < total:
             while upcoming < len(due) and due[upcoming] < tick:
@@ -166,7 +166,8 @@ class Engine:
             self.state = self.state.at_day_end(float(navs[-1]), float(navs.max()))
         progress(total, total)
 
-    def _columns(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
+    def columns_of(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
+        """What views at the ticks of a clock are cut from; ``history`` is in account currency."""
         broker, book, account = self.broker, self.book, self.broker.account_currency
         rates = carry = np.full((len(clock), len(self.universe)), np.nan)
         if any(c in history.rates for c in self.universe):
@@ -280,11 +281,10 @@ class Engine:
                 return
         elif is_due:
             wish = self._wishes.get(tick)
-            self._intention = self._target = self._ask(view, account) if wish is None else wish
+            self._intention = self._target = ask(self.strategy, view, account) if wish is None else wish
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
-        values = held.base_value
-        notional = np.array([u * v / nav for u, v in zip(held.units, values)])
+        notional = held.fractions(held.units, nav)
         wanted, reason = held.units, "risk"
         if self._intention is not None:
             wanted, reason = book.target_units(self._intention, nav, held), "rebalance"
@@ -293,7 +293,7 @@ class Engine:
             stage="held" if self._intention is None else "target",
             nav=nav,
             legs=book.names,
-            weights=notional if wanted is held.units else np.array([u * v / nav for u, v in zip(wanted, values)]),
+            weights=notional if wanted is held.units else held.fractions(wanted, nav),
             held=notional,
             exposure=book.exposure,
             signal=self.columns.carry[tick],
@@ -311,7 +311,7 @@ class Engine:
             after = attrs.evolve(
                 proposal,
                 stage="orders",
-                weights=np.array([u * v / nav for u, v in zip(target, values)]),
+                weights=held.fractions(target, nav),
                 orders=self._plan(legs, account, reason),
             )
             final = review(after, self._rules["orders"], view, account, self.state)
@@ -377,12 +377,6 @@ class Engine:
         else:
             self._intention = None
 
-    def _ask(self, view: MarketView, account: Account) -> FloatArray:
-        weights = as_weights(self.strategy(view, account), view)
-        if view.account_currency in self.universe:
-            weights[self.universe.index(view.account_currency)] = 0.0  # the residual
-        return weights
-
     def _lapse(self, account: Account, is_due: bool) -> None:
         """End a halt whose time is up, and the blocks of stopped pairs at a rebalance."""
         state = self.state
@@ -427,6 +421,14 @@ class Engine:
     def _transition(self, state: RiskState) -> None:
         self.state = state
         self.journal.transition(self.broker.at, state)
+
+
+def ask(strategy: Strategy, view: MarketView, account: Account) -> FloatArray:
+    """What a strategy wants, in universe order. The account currency is the residual and has no weight of its own."""
+    weights = as_weights(strategy(view, account), view)
+    if view.account_currency in view.currencies:
+        weights[view.currencies.index(view.account_currency)] = 0.0
+    return weights
 
 
 def as_weights(weights: Any, view: MarketView) -> FloatArray:

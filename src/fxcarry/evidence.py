@@ -25,6 +25,7 @@ from fxcarry.model import Account, FloatArray
 from fxcarry.protocols import RiskRule, Strategy
 from fxcarry.report import PERIODS
 from fxcarry.report.text import percent, printable, ratio
+from fxcarry.statistics.sample import newey_west_lags
 from fxcarry.trials import TrialRegistry, family_of
 
 MEAN_BLOCK = 21
@@ -96,16 +97,17 @@ class Placebo:
     @property
     def percentile(self) -> float:
         """Share of the draws below the strategy, 0 to 100; an equal one counts half, one that never moved as zero."""
-        drawn = self._drawn
+        drawn = self.drawn
         return 100 * float(np.mean((drawn < self.sharpe) + 0.5 * (drawn == self.sharpe)))
 
     @property
     def p_value(self) -> float:
         """Chance of a draw as good as the strategy if currencies did not matter: (1 + as good) / (1 + draws)."""
-        return (1 + int(np.count_nonzero(self._drawn >= self.sharpe))) / (1 + len(self.sharpes))
+        return (1 + int(np.count_nonzero(self.drawn >= self.sharpe))) / (1 + len(self.sharpes))
 
     @property
-    def _drawn(self) -> FloatArray:
+    def drawn(self) -> FloatArray:
+        """``sharpes`` with 0 for a draw that never moved."""
         return np.array([0.0 if s is None else s for s in self.sharpes])
 
 
@@ -287,7 +289,7 @@ class _Figures:
 def _add_sharpe(figures: _Figures, returns: FloatArray) -> None:
     """The Sharpe ratio and how sure it is, and the shape of the returns."""
     root = math.sqrt(PERIODS)
-    lags = max(min(int(4 * (len(returns) / 100) ** (2 / 9)), len(returns) - 1), 0)  # as newey_west_t() takes them
+    lags = newey_west_lags(len(returns))
     block = max(min(MEAN_BLOCK, len(returns)), 1)
     figures.add("sharpe", lambda: statistics.sharpe(returns, PERIODS))
     figures.add("se_iid", lambda: statistics.sharpe_standard_error(returns, "iid") * root)
@@ -318,22 +320,23 @@ def _add_selection(
         why = f"{count} trials, of which fewer than two have a Sharpe ratio" if count > 1 else _ONLY_ONE
     figures.values |= {"trials": count, "trial_variance": variance}
 
-    def moments() -> tuple[float, float, float]:
-        return statistics.sharpe(returns, 1), statistics.skewness(returns), statistics.kurtosis(returns)
+    def moments() -> tuple[float, int, float, float]:
+        skew, kurtosis = statistics.skewness(returns), statistics.kurtosis(returns)
+        return statistics.sharpe(returns, 1), len(returns), skew, kurtosis
 
-    def chance(benchmark: float = 0.0) -> float:
-        ratio, skew, kurtosis = moments()
-        return statistics.probabilistic_sharpe(ratio, len(returns), skew, kurtosis, benchmark)
+    def years() -> float:
+        sharpe, _, skew, kurtosis = moments()
+        return statistics.min_track_record_length(sharpe, skew, kurtosis, 0.0, _CONFIDENCE) / PERIODS
 
-    figures.add("psr", chance)
+    figures.add("psr", lambda: statistics.probabilistic_sharpe(*moments()))
     figures.add(
         "dsr",
-        lambda: math.nan if variance is None else chance(statistics.expected_maximum_sharpe(count, variance)),
+        lambda: math.nan if variance is None else statistics.deflated_sharpe(*moments(), count, variance),
         why,
     )
     figures.add(
         "min_track_record_years",
-        lambda: statistics.min_track_record_length(*moments(), 0.0, _CONFIDENCE) / PERIODS,
+        years,
         "no track record shows that a Sharpe ratio of zero or less is above zero",
     )
 
@@ -409,10 +412,9 @@ def _compare(result: BacktestResult, against: BacktestResult) -> dict[str, Any]:
 
 
 def _shown(placebo: Placebo) -> dict[str, Any]:
-    drawn = [0.0 if s is None else s for s in placebo.sharpes]
-    low, median, high = np.quantile(drawn, [0.05, 0.5, 0.95]).tolist()
+    low, median, high = np.quantile(placebo.drawn, [0.05, 0.5, 0.95]).tolist()
     return {
-        "draws": len(drawn),
+        "draws": len(placebo.sharpes),
         "sharpe": placebo.sharpe,
         "percentile": placebo.percentile,
         "p_value": placebo.p_value,

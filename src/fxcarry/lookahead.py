@@ -17,7 +17,7 @@ import numpy as np
 from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, Day, as_day, period_of, universe_of
 from fxcarry.clock import Frequency
 from fxcarry.conventions import trade_date
-from fxcarry.engine import Engine, Progress, as_weights, no_progress
+from fxcarry.engine import Engine, Progress, ask, no_progress
 from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.market import MarketHistory, MarketView, forward_filled, from_ns, to_ns
@@ -375,7 +375,7 @@ class _Probe:
             )
 
     def _record(self, view: MarketView, account: Account) -> FloatArray:
-        weights = self.answer(self.strategy, view, account)
+        weights = ask(self.strategy, view, account)
         tick = int(np.searchsorted(self._engine.clock.at, to_ns(view.as_of)))
         self.decisions.append(_Decision(tick, view.as_of, account, weights))
         return weights
@@ -393,16 +393,9 @@ class _Probe:
             )
         return made
 
-    def answer(self, strategy: Strategy, view: MarketView, account: Account) -> FloatArray:
-        """Weights in universe order. One for the account currency, the residual, changes nothing and is 0."""
-        weights = as_weights(strategy(view, account), view)
-        if self._currency in self.members:
-            weights[self.members.index(self._currency)] = 0.0
-        return weights
-
     def again(self, decision: _Decision, strategy: Strategy) -> FloatArray:
         """The decision made again, as the run made it."""
-        return self.answer(strategy, MarketView(self._engine.columns, decision.tick), decision.account)
+        return ask(strategy, MarketView(self._engine.columns, decision.tick), decision.account)
 
     def ask(self, decision: _Decision, data: MarketHistory) -> FloatArray:
         """The decision made from ``data`` by a strategy that may read ``data``."""
@@ -417,8 +410,8 @@ class _Probe:
             is_day_end=clock.is_day_end[one],
             is_due=clock.is_due[one],
         )
-        view = MarketView(self._engine._columns(local, tick), 0)  # the very columns a run is made of
-        return self.answer(self.make(data), view, decision.account)
+        view = MarketView(self._engine.columns_of(local, tick), 0)  # the very columns a run is made of
+        return ask(self.make(data), view, decision.account)
 
     def weights(self, one: FloatArray, other: FloatArray) -> dict[str, tuple[float, float]]:
         """The currencies whose weights differ, the furthest first, with both."""

@@ -422,20 +422,7 @@ class Proposal:
 
     def reweighted(self, weights: FloatArray) -> Proposal:
         """The same proposal with other weights."""
-        return Proposal(
-            stage=self.stage,
-            nav=self.nav,
-            legs=self.legs,
-            weights=weights,
-            held=self.held,
-            exposure=self.exposure,
-            signal=self.signal,
-            adverse=self.adverse,
-            is_stale=self.is_stale,
-            is_day_end=self.is_day_end,
-            is_due=self.is_due,
-            orders=self.orders,
-        )
+        return attrs.evolve(self, weights=weights)
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -143,6 +143,21 @@ class Lot(NamedTuple):
     base_value: list[float]
     conversion: list[float]
 
+    def fractions(self, units: Sequence[float], nav: float) -> FloatArray:
+        """The notional of ``units`` at these values, as fractions of NAV."""
+        return np.array([u * value / nav for u, value in zip(units, self.base_value)])
+
+
+def net_exposures(pairs: Sequence[Pair], held: Lot, account_currency: str) -> dict[str, float]:
+    """Net exposure by currency in account currency: base at market, quote at cost; the account's own left out."""
+    net: dict[str, float] = {}
+    for (base, quote), units, average, value, conversion in zip(pairs, *held):
+        if units:
+            net[base] = net.get(base, 0.0) + units * value
+            net[quote] = net.get(quote, 0.0) - units * average * conversion
+    net.pop(account_currency, None)
+    return net
+
 
 def whole(units: Sequence[float], steps: Sequence[float]) -> list[float]:
     """Units in whole steps, rounded towards zero (with slack for the last bits of a float)."""

@@ -39,7 +39,7 @@ from fxcarry.model import (
     minor_digits,
     to_decimal,
 )
-from fxcarry.orders import Lot, Plan
+from fxcarry.orders import Lot, Plan, net_exposures
 from fxcarry.protocols import Capability
 from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 
@@ -541,14 +541,9 @@ class SimBroker:
 
     def _facts(self, held: Lot, nav: float) -> dict[str, Any]:
         """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
-        weights: dict[str, float] = {}
-        gross = 0.0
-        for (base, quote), units, average, base_value, conversion in zip(self._pairs, *held):
-            if units:
-                gross += abs(units) * base_value
-                weights[base] = weights.get(base, 0.0) + units * base_value / nav
-                weights[quote] = weights.get(quote, 0.0) - units * average * conversion / nav
-        weights.pop(self.account_currency, None)
+        net = net_exposures(self._pairs, held, self.account_currency)
+        weights = {currency: amount / nav for currency, amount in net.items()}
+        gross = sum([abs(units) * value for units, value in zip(held.units, held.base_value)])
         return {"current_weights": weights, "margin_used": to_decimal(gross * self.margin_rate)}
 
     def get_account_balance(self) -> Decimal:

@@ -19,12 +19,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import numpy as np
 
 from fxcarry.backtest import DEFAULT_CASH, DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, Order, Pair, Position, Quote, Snapshot, check_currency, to_decimal
+from fxcarry.orders import Lot, net_exposures
 from fxcarry.protocols import Strategy
 from fxcarry.risk import StopLoss
 from fxcarry.simulation import SimBroker
@@ -322,12 +324,10 @@ class _Book:
 
     def exposures(self) -> dict[str, float]:
         """Net exposure by currency in account currency: base at market, quote at cost; the account's own left out."""
-        net: dict[str, float] = {}
-        for (base, quote), units, average in zip(self.pairs, self.units, self.average):
-            net[base] = net.get(base, 0.0) + units * self.value[base]
-            net[quote] = net.get(quote, 0.0) - units * average * self.value[quote]
-        net.pop(self.account_currency, None)
-        return net
+        values, conversions = ([self.value[p[side]] for p in self.pairs] for side in (0, 1))
+        return net_exposures(
+            self.pairs, Lot(list(self.units), list(self.average), values, conversions), self.account_currency
+        )
 
     def open_profit(self) -> float:
         """Unrealized P&L before the shock, at mid."""
@@ -613,13 +613,6 @@ class Replay:
     result: BacktestResult
 
 
-def _weekday_before(day: date) -> date:
-    before = day - timedelta(days=1)
-    while before.weekday() > 4:
-        before -= timedelta(days=1)
-    return before
-
-
 class _EnterOnce:
     """Ask for the weights until they are held, then for whatever is held: what is stopped out stays out."""
 
@@ -658,7 +651,7 @@ def replay(
     """
     if scenario.start is None or scenario.end is None:
         raise ConfigError(f"scenario {scenario.name} has no dates to replay", hint="choose a past one, or use stress()")
-    eve = _weekday_before(scenario.start)
+    eve = date.fromisoformat(str(np.busday_offset(scenario.start, -1, roll="forward")))  # the weekday before
     if isinstance(book, str) or callable(book):
         start = eve - timedelta(days=70)
         before = backtest(

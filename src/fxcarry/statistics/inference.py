@@ -17,6 +17,7 @@ from fxcarry.statistics.sample import (
     clean,
     mean,
     moments,
+    newey_west_lags,
     per_period_sharpe,
     per_year,
     sharpe_variance,
@@ -61,7 +62,7 @@ def newey_west_t(returns: Returns, lags: int | None = None) -> float:
     """
     r = clean(returns)
     if lags is None:
-        lags = min(int(4 * (len(r) / 100) ** (2 / 9)), len(r) - 1)
+        lags = newey_west_lags(len(r))
     if math.isnan(per_period_sharpe(r)):
         return math.nan
     covariances = _autocovariances(r, lags)

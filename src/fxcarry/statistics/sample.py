@@ -84,6 +84,11 @@ def quantile(level: float) -> float:
     return NORMAL.inv_cdf(level)
 
 
+def newey_west_lags(n: int) -> int:
+    """The usual number of lags for ``n`` returns: ⌊4 (n / 100)^(2/9)⌋, fewer than n (Newey & West 1994)."""
+    return max(min(int(4 * (n / 100) ** (2 / 9)), n - 1), 0)
+
+
 def sharpe_variance(ratio: float, skew: float, kurt: float) -> float:
     """n × the variance of a Sharpe ratio per period (Mertens 2002)."""
     return 1.0 - skew * ratio + (kurt - 1.0) / 4.0 * ratio * ratio
