@@ -242,7 +242,7 @@ def test_the_summary_has_the_promised_keys() -> None:
     assert summary["account_currency"] == "USD"
     assert summary["markup"] == 0.01
     assert len(summary["rules"]) == 7
-    assert set(summary["variants"]) == {"no_rules", "gross", "spot_only"}
+    assert set(summary["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
     parts = ("spot", "carry", "cost", "translation", "rounding")
     for figures in (summary, *summary["variants"].values()):
         assert set(figures) >= {"annual_return", "volatility", "sharpe", "sharpe_se", *parts}

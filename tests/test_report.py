@@ -104,7 +104,7 @@ def test_summary_holds_the_stats_and_the_variants(baseline):
     result, others = baseline
     one = summary(result, others)
     assert {k: v for k, v in one.items() if k != "variants"} == result.stats
-    assert set(one["variants"]) == {"no_rules", "gross", "spot_only"}
+    assert set(one["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
     assert one["variants"]["spot_only"]["carry"] == 0
     assert one["variants"]["gross"]["annual_return"] == others["gross"].stats["annual_return"]
 
@@ -113,8 +113,8 @@ def test_the_table_has_a_row_for_each_run_with_the_figures_of_the_summary(both):
     text = render(both)
     for one in both:
         block = text[text.index(f"\n{one['strategy']}\n") :]
-        runs = [("with rules", one), *zip(["without rules", "without rules, no mark-up", "without rules, spot only"],
-                                         [one["variants"][k] for k in ("no_rules", "gross", "spot_only")])]  # fmt: skip
+        labels = {"no_rules": "", "routed": ", cheapest pairs", "gross": ", no mark-up", "spot_only": ", spot only"}
+        runs = [("with rules", one), *((f"without rules{label}", one["variants"][k]) for k, label in labels.items())]
         for label, figures in runs:
             line = re.search(rf"^{re.escape(label)}(?: \*)? +(?=[+\-\d])(.*)$", block, re.M)
             assert line is not None, label

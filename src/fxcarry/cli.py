@@ -180,7 +180,7 @@ def backtest(
     if no_rules:
         common["rules"] = []
     done: list[dict[str, Any]] = []
-    with _Progress(len(chosen) * 4, is_shown=not as_json) as bar:
+    with _Progress(len(chosen) * 5, is_shown=not as_json) as bar:
         results = []
         for name in chosen:
             result = run(name, **common, progress=bar.step(name))

@@ -17,6 +17,7 @@ PERIODS = 260
 
 VARIANTS = {
     "no_rules": "without rules",
+    "routed": "without rules, cheapest pairs",
     "gross": "without rules, no mark-up",
     "spot_only": "without rules, spot only (no interest)",
 }
@@ -197,6 +198,7 @@ def definitions() -> list[str]:
         "Sharpe ± SE: return / volatility with one standard error (Mertens 2002: allows for skew and fat tails).",
         "Win rate: share of closed round trips that made money, financing and cost included. "
         "Turnover: ½ Σ|Δw| a year, in multiples of NAV.",
+        "Cheapest pairs: the same exposures, held in crosses where one pair pays the mark-up that two would.",
         "Spot + carry + cost + other = return. Carry is interest booked, after the mark-up. Other is translation (open "
         "profit held in a foreign currency) and rounding to the cent.",
     ]
