@@ -665,6 +665,18 @@ def test_a_routed_book_has_the_same_exposures_and_pays_less_mark_up(history: Mar
         run(history, routing="cheap")
 
 
+def test_how_far_the_rules_made_another_portfolio(history: MarketHistory) -> None:
+    """Legs of 1/3 are cut to 30 %; legs of 20 % are left alone."""
+    rules = [MaxPosition(), Drawdown(0.9)]
+    cut, left = (run(history, by_month({"EUR": w, "JPY": -w}), rules=rules) for w in (1 / 3, 0.2))
+    count = cut.rule_changes["targets"]
+    assert count == 36  # months from January 2020 to December 2022
+    assert cut.rule_changes == {"targets": count, "changed": count, "by_rule": {"max-position": count}}
+    assert left.rule_changes == {"targets": left.rule_changes["targets"], "changed": 0, "by_rule": {}}
+    assert run(history, rules=[]).rule_changes["changed"] == 0
+    assert cut.stats["rule_changes"] == cut.rule_changes
+
+
 def test_variants(history: MarketHistory, result: BacktestResult) -> None:
     others = variants(lambda **more: run(history, **more), result)
     assert set(others) == {"no_rules", "routed", "gross", "spot_only"}

@@ -210,6 +210,15 @@ def test_a_multiplied_spread_and_missing_interest_are_named(both):
     assert "Leaving interest out" not in text
 
 
+def test_it_is_said_how_far_the_rules_made_another_portfolio(both):
+    changes = {"targets": 12, "changed": 9, "by_rule": {"max-position": 9, "max-exposure": 4}}
+    told = "\n".join(footer([{**both[0], "rule_changes": changes}]))
+    assert "The rules changed 9 of 12 targets (max-position 9, max-exposure 4): with rules it is another" in told
+    none = {"targets": 12, "changed": 0, "by_rule": {}}
+    assert "The rules changed none of 12 targets." in "\n".join(footer([{**both[0], "rule_changes": none}]))
+    assert "The rules changed" not in "\n".join(footer([{**both[0], "rules": [], "rule_changes": none}]))
+
+
 def test_notes_are_listed_once(both):
     noted = [{**one, "notes": ["fixings, not closes"]} for one in both]
     assert footer(noted).count("Data: fixings, not closes") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -24,6 +25,7 @@ from fxcarry.journal import MemoryJournal
 from fxcarry.ledger import Attribution, Columns, Ledger, attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import (
+    Action,
     FloatArray,
     RiskState,
     TradingState,
@@ -221,6 +223,7 @@ class BacktestResult:
             "markup": self.markup,
             "costs": None if self.costs is None or self.costs.is_free else attrs.asdict(self.costs),
             "rules": [r.name for r in self.rules],
+            "rule_changes": self.rule_changes,
             "rebalance": self.rebalance,
             "routing": self.routing,
             "annual_return": statistics.annual_return(returns, PERIODS),
@@ -262,6 +265,18 @@ class BacktestResult:
             if state.trading is TradingState.HALTED:
                 return f"{at:%Y-%m-%d} {state.latch}"
         return None
+
+    @cached_property
+    def rule_changes(self) -> dict[str, Any]:
+        """How far the rules made another portfolio of what the strategy wanted.
+
+        ``targets`` that were reviewed, how many of them were ``changed``, and ``by_rule`` in how many each rule had its
+        part.
+        """
+        reviewed = [decision.findings for stage, decision in self.journal.decisions if stage == "target"]
+        demands = [{v.rule for v in findings if v.action > Action.ALLOW} for findings in reviewed]
+        by_rule = Counter(name for names in demands for name in sorted(names))
+        return {"targets": len(reviewed), "changed": sum(map(bool, demands)), "by_rule": dict(by_rule.most_common())}
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML report."""

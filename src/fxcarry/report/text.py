@@ -110,7 +110,11 @@ def footer(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         *definitions(),
     ]
     for one in summaries:
-        told = [interest_effect(one), f"Its rules halted it for good: {one['halted']}." if one["halted"] else ""]
+        told = [
+            rule_effect(one),
+            interest_effect(one),
+            f"Its rules halted it for good: {one['halted']}." if one["halted"] else "",
+        ]
         if any(told):
             lines.append(f"{printable(str(one['strategy']))}: {' '.join(filter(None, told))}")
     notes = dict.fromkeys(note for s in summaries for note in s["notes"])
@@ -202,6 +206,20 @@ def definitions() -> list[str]:
         "Spot + carry + cost + other = return. Carry is interest booked, after the mark-up. Other is translation (open "
         "profit held in a foreign currency) and rounding to the cent.",
     ]
+
+
+def rule_effect(one: Mapping[str, Any]) -> str:
+    """How often the rules changed what the strategy wanted; empty without rules."""
+    changes = one.get("rule_changes")
+    if not one["rules"] or not changes or not changes["targets"]:
+        return ""
+    if not changes["changed"]:
+        return f"The rules changed none of {changes['targets']} targets."
+    share = ", ".join(f"{printable(name)} {count}" for name, count in changes["by_rule"].items())
+    return (
+        f"The rules changed {changes['changed']} of {changes['targets']} targets ({share}): with rules it is another "
+        "portfolio."
+    )
 
 
 def interest_effect(one: Mapping[str, Any]) -> str:
