@@ -111,8 +111,8 @@ def footer(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for one in summaries:
         told = [
-            rule_effect(one),
             interest_effect(one),
+            rule_effect(one),
             f"Its rules halted it for good: {one['halted']}." if one["halted"] else "",
         ]
         if any(told):
