@@ -15,10 +15,11 @@ import attrs
 import numpy as np
 
 from fxcarry import statistics
+from fxcarry.answers import as_weights
 from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
-from fxcarry.engine import Progress, as_weights, no_progress
+from fxcarry.engine import Progress, no_progress
 from fxcarry.errors import ConfigError, DataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, FloatArray
