@@ -26,19 +26,13 @@ def _reads_account(*strategies: Any) -> bool:
     return any(getattr(strategy, "reads_account", True) for strategy in strategies)
 
 
-class _Around:
-    """An overlay reads the account if what it wraps does."""
-
-    strategy: Strategy
-
-    @property
-    def reads_account(self) -> bool:
-        """Whether the answer depends on the account."""
-        return _reads_account(self.strategy)
+def _as_what_is_inside(overlay: Any) -> bool:
+    """Whether the answer depends on the account: it does if that of the wrapped strategy does."""
+    return _reads_account(overlay.strategy)
 
 
 @attrs.frozen
-class VolatilityTarget(_Around):
+class VolatilityTarget:
     """A strategy's weights scaled to ``target`` annual volatility, up or down, within ``gross_cap`` of Σ|w|.
 
     Volatility is that of the book under the shrunk covariance of ``lookback`` daily returns. Flat until every currency
@@ -49,6 +43,7 @@ class VolatilityTarget(_Around):
     target: float = attrs.field(default=0.08, validator=positive)
     gross_cap: float = attrs.field(default=2.0, validator=positive)
     lookback: int = attrs.field(default=250, validator=positive)
+    reads_account = property(_as_what_is_inside)
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
@@ -79,7 +74,7 @@ class NoTradeBand:
 
 
 @attrs.frozen
-class Staggered(_Around):
+class Staggered:
     """The mean of what a strategy said at this and the last ``tranches`` − 1 weeks: a part of the book moves each week.
 
     Rebalance weekly with it. Where the run does not reach back so far, the missing tranches are flat. The wrapped
@@ -88,6 +83,7 @@ class Staggered(_Around):
 
     strategy: Strategy
     tranches: int = attrs.field(default=4, validator=positive)
+    reads_account = property(_as_what_is_inside)
 
     def __attrs_post_init__(self) -> None:
         if _reads_account(self.strategy):
@@ -110,7 +106,7 @@ class Staggered(_Around):
 
 
 @attrs.frozen
-class Neutral(_Around):
+class Neutral:
     """A strategy's weights less their mean: they sum to zero, and the account currency is neither long nor short.
 
     The mean is over the currencies that can be held. Not scaled back to the gross it had. With and without are two
@@ -118,6 +114,7 @@ class Neutral(_Around):
     """
 
     strategy: Strategy
+    reads_account = property(_as_what_is_inside)
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
@@ -129,7 +126,7 @@ class Neutral(_Around):
 
 
 @attrs.frozen
-class NetCarry(_Around):
+class NetCarry:
     """A strategy without the positions that pay to be held: the broker's financing of their side is not above zero.
 
     Where the mark-up is larger than the rate differential both sides of a pair pay, and the currency is refused
@@ -137,6 +134,7 @@ class NetCarry(_Around):
     """
 
     strategy: Strategy
+    reads_account = property(_as_what_is_inside)
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
