@@ -103,7 +103,9 @@ def test_a_sharpe_ratio_is_never_bare(value, error, shown):
 def test_summary_holds_the_stats_and_the_variants(baseline):
     result, others = baseline
     one = summary(result, others)
-    assert {k: v for k, v in one.items() if k != "variants"} == result.stats
+    assert {k: v for k, v in one.items() if k not in ("variants", "card")} == result.stats
+    assert one["card"] is None
+    assert summary(result, others, {"sharpe": 1.0})["card"] == {"sharpe": 1.0}
     assert set(one["variants"]) == {"no_rules", "gross", "spot_only"}
     assert one["variants"]["spot_only"]["carry"] == 0
     assert one["variants"]["gross"]["annual_return"] == others["gross"].stats["annual_return"]
@@ -498,7 +500,7 @@ def test_the_page_has_every_section(page):
     assert _Page(page).headings == [
         "Baseline", "Growth", "What the rules, the mark-up and the interest make of it", "Drawdown",
         "Where the money came from", "Year by year", "What was held", "Monthly returns", "By currency",
-        "Worst ten days", "How sure is it?", "What the risk rules did", "Settings", "How to read the figures",
+        "Worst ten days", "Bad times", "How sure is it?", "What the risk rules did", "Settings", "How to read the figures",
     ]  # fmt: skip
     assert page.count("<svg") == 5
     assert "prefers-color-scheme: dark" in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +65,7 @@ class BacktestResult:
     costs: Costs | None
     rules: tuple[RiskRule, ...]
     cash: float
-    rebalance: str
+    rebalance: Frequency
     columns: Columns
     books: Attribution
     exposure: FloatArray
@@ -260,9 +260,9 @@ class BacktestResult:
                 return f"{at:%Y-%m-%d} {state.latch}"
         return None
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML report."""
-        return write_html([self], Path(path))
+    def to_html(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
+        """Write one self-contained HTML report; ``card`` is its :func:`~fxcarry.evidence.report_card`, if wanted."""
+        return write_html([self], Path(path), cards={self.strategy: card})
 
 
 def backtest(
