@@ -32,6 +32,7 @@ FILES = ["nav.csv", "report.html", "summary.json", "trades.csv", "weights.csv"]
 KEYS = {
     "strategy", "start", "end", "universe", "account_currency", "markup", "costs", "rules", "annual_return",
     "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry", "cost", "variants",
+    "card",
 }  # fmt: skip
 OTHERS = list(universe_of(None, "USD"))
 FIRST, LAST = date(2020, 1, 6), date(2021, 12, 31)
@@ -257,6 +258,92 @@ def test_the_summary_has_the_promised_keys() -> None:
         assert -1 < figures["max_drawdown"] <= 0
     assert summary["variants"]["spot_only"]["carry"] == 0
     assert summary["variants"]["gross"]["carry"] > summary["variants"]["no_rules"]["carry"]
+
+
+CARD = {
+    "strategy", "start", "end", "universe", "account_currency", "days", "periods", "track_record_years", "sharpe", "se",
+    "se_iid", "autocorrelation_adjusted_sharpe", "lags", "interval", "interval_level", "mean_block", "newey_west_t",
+    "skew", "kurtosis", "trials", "trial_variance", "psr", "dsr", "min_track_record_years", "spot", "carry", "cost",
+    "other", "annual_return", "carry_capture", "worst_days", "against", "candidates", "pbo", "variants", "placebo",
+    "reasons", "notes",
+}  # fmt: skip
+
+
+def test_the_report_card_is_in_the_summary_and_printed(tmp_path: Path) -> None:
+    arguments = ("backtest", "--strategy", "baseline", "--strategy", "optimized", *PERIOD)
+    first, second = fxcarry_(*arguments, "--json").data
+    for summary in (first, second):
+        card = summary["card"]
+        assert set(card) == CARD
+        assert (card["sharpe"], card["se"]) == (summary["sharpe"], pytest.approx(summary["sharpe_se"]))
+        assert card["trials"] == 4  # two strategies, each with rules and without
+        assert card["dsr"] < card["psr"]
+        assert card["candidates"] == ["baseline", "optimized"]
+        assert 0 <= card["pbo"] <= 1
+        assert set(card["variants"]) == {"no_rules", "gross", "spot_only"}
+        assert len(card["worst_days"]) == 10
+        assert card["placebo"] is None
+    assert first["card"]["against"] is None
+    assert second["card"]["against"]["strategy"] == "baseline"
+    run = fxcarry_(*arguments)
+    said = " ".join(run.out.split())
+    assert said.index("Report card of baseline") < said.index("Report card of optimized") < said.index("Files: ")
+    assert f"{first['sharpe']:.2f} ± {first['sharpe_se']:.2f} a year" in said
+    assert "as the best of 4 tried on the same market (DSR)" in said
+    assert "Sharpe ratio less that of baseline: " in said
+    assert f"Trials: counted in {os.environ['FXCARRY_TRIALS']}" in said
+    page = (tmp_path / "fxcarry-results/optimized/report.html").read_text("utf-8")
+    assert "as the best of 4 tried on the same market (DSR)" in page
+    assert "What a crash would do to it" in page
+    assert page.count("carry-gap") == 1
+
+
+def test_a_sharpe_ratio_is_never_printed_without_its_error() -> None:
+    run = fxcarry_("backtest", "--strategy", "baseline", *PERIOD, "--placebo", "2")
+    ratios = re.findall(r"Sharpe ratio (?:less that of \w+: )?(\S+) (\S+)", run.out)
+    assert ratios
+    assert [sign for value, sign in ratios if re.fullmatch(r"-?\d+\.\d\d", value)] == ["±"] * len(ratios) != []
+    for line in run.out.splitlines():
+        if re.match("with(out)? rules", line):
+            assert re.search(r"-?\d\.\d\d ± \d\.\d\d", line), line
+
+
+def trials() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(os.environ["FXCARRY_TRIALS"]).read_text("utf-8").splitlines()]
+
+
+def test_every_configuration_is_counted_once(own: str) -> None:
+    assert backtest()["card"]["trials"] == 2
+    assert backtest()["card"]["trials"] == 2
+    assert len(trials()) == 4  # recorded again, counted once
+    assert backtest("--markup", "0.02")["card"]["trials"] == 4
+    assert backtest("--no-rules")["card"]["trials"] == 4  # it was the variant before
+    assert backtest("--universe", "EUR,JPY,AUD")["card"]["trials"] == 2  # another family
+    assert backtest("--strategy", f"{own}:Half", "--no-rules")["card"]["trials"] == 5
+    assert trials()[-1]["configuration"]["strategy"] == "own/mine.py:Half"
+
+
+@pytest.mark.parametrize("content", [None, "no trial\n"])
+def test_trials_that_cannot_be_recorded_do_not_fail_a_run(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "trials"
+    place.mkdir() if content is None else place.write_text(content, "utf-8")
+    monkeypatch.setenv("FXCARRY_TRIALS", str(place))
+    card = backtest()["card"]
+    [note] = [note for note in card["notes"] if note.startswith("This run was not counted as a trial: ")]
+    assert str(place) in note
+    assert (card["trials"], card["dsr"]) == (1, None)
+    run = fxcarry_("backtest", "--strategy", "baseline", *PERIOD)
+    assert run.code == 0
+    assert "Note: This run was not counted as a trial" in run.out
+    assert "Trials:" not in run.out
+
+
+def test_the_placebo_is_asked_for() -> None:
+    card = backtest("--placebo", "3")["card"]
+    assert card["placebo"]["draws"] == 3
+    assert card["placebo"]["sharpe"] == card["sharpe"]  # run with the same rules, costs and dates
 
 
 def test_the_parts_of_each_day_are_the_change_of_nav(tmp_path: Path) -> None:
