@@ -562,6 +562,8 @@ def test_the_card_and_the_crashes_are_on_the_page(baseline, tmp_path):
     text = (folder / "report.html").read_text("utf-8")
     words = " ".join(re.sub(r"<[^>]+>", " ", text).split())
     assert f"{card['sharpe']:.2f} ± {card['se']:.2f} a year, one standard error".replace("-", "−") in words
+    assert f"{card['start']} to {card['end']}, " in words
+    assert f"spot {100 * card['spot']:+.2f}%".replace("-", "−") in words
     assert "likely, if this was the only thing ever tried (PSR)" in words
     assert "No report card was made" not in words
     rows = {row[0]: row for row in _Page(text).rows if row}

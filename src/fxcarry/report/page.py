@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -82,7 +83,7 @@ def _section(
         "worst": [day for day in worst_days(result) if day["return"] < 0],
         "events": _events(result),
         "verdicts": _verdicts(result),
-        "evidence": [] if card is None else [(label, _minus(line)) for label, line in sentences(card)],
+        "evidence": [] if card is None else [(label, _minus_signs(line)) for label, line in sentences(card)],
         "crash": crash,
         "bad_times": _bad_times(result),
         "settings": [
@@ -266,6 +267,11 @@ def _percent(value: float | None, digits: int = 2, signed: bool = True) -> str:
 
 def _minus(number: str) -> str:
     return number.replace("-", "−")
+
+
+def _minus_signs(sentence: str) -> str:
+    """Numbers below zero; a date and a hyphen stay what they are."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", sentence)
 
 
 def _number(value: float) -> str:
