@@ -644,9 +644,42 @@ def test_a_feed_and_its_history_give_the_same(history: MarketHistory, result: Ba
     pd.testing.assert_series_equal(through.nav, result.nav)
 
 
+def test_a_routed_book_has_the_same_exposures_and_pays_less_mark_up(history: MarketHistory) -> None:
+    direct, routed = (run(history, rules=[], costs=None, routing=way) for way in ("direct", "least-cost"))
+    assert (direct.stats["routing"], routed.stats["routing"]) == ("direct", "least-cost")
+    decided = direct.trades["at"].unique()  # fills of the same decisions at the same mids
+    assert list(routed.trades["at"].unique()) == list(decided)
+    first = pd.Timestamp(decided[0]).tz_localize(None).normalize()
+    # Units are those of the decision, and prices moved before the fill: of USDJPY in dollars, of NZDSEK in NZD.
+    pd.testing.assert_series_equal(routed.weights.loc[first], direct.weights.loc[first], atol=3e-3, rtol=0)
+    crosses = [name for name in routed.trades["instrument"].unique() if "USD" not in name]
+    assert crosses
+    assert not [name for name in direct.trades["instrument"].unique() if "USD" not in name]
+    gross = [run(history, rules=[], costs=None, markup=0.0, routing=way) for way in ("direct", "least-cost")]
+    paid = [free.stats["carry"] - net.stats["carry"] for free, net in zip(gross, (direct, routed))]
+    assert 0 < paid[1] < 0.75 * paid[0]  # three pairs of six: about half, more once a move has unbalanced them
+    assert routed.stats["spot"] + routed.stats["translation"] == pytest.approx(
+        direct.stats["spot"] + direct.stats["translation"], abs=2e-3
+    )
+    with pytest.raises(ConfigError, match="routing is 'cheap'"):
+        run(history, routing="cheap")
+
+
+def test_how_far_the_rules_made_another_portfolio(history: MarketHistory) -> None:
+    """Legs of 1/3 are cut to 30 %; legs of 20 % are left alone."""
+    rules = [MaxPosition(), Drawdown(0.9)]
+    cut, left = (run(history, by_month({"EUR": w, "JPY": -w}), rules=rules) for w in (1 / 3, 0.2))
+    count = cut.rule_changes["targets"]
+    assert count == 36  # months from January 2020 to December 2022
+    assert cut.rule_changes == {"targets": count, "changed": count, "by_rule": {"max-position": count}}
+    assert left.rule_changes == {"targets": left.rule_changes["targets"], "changed": 0, "by_rule": {}}
+    assert run(history, rules=[]).rule_changes["changed"] == 0
+    assert cut.stats["rule_changes"] == cut.rule_changes
+
+
 def test_variants(history: MarketHistory, result: BacktestResult) -> None:
     others = variants(lambda **more: run(history, **more), result)
-    assert set(others) == {"no_rules", "gross", "spot_only"}
+    assert set(others) == {"no_rules", "routed", "gross", "spot_only"}
     assert others["gross"].stats["markup"] == 0.0
     assert (others["spot_only"].attribution["carry"] == 0).all()
     assert all(not other.rules for other in others.values())

@@ -249,7 +249,7 @@ def test_the_summary_has_the_promised_keys() -> None:
     assert summary["account_currency"] == "USD"
     assert summary["markup"] == 0.01
     assert len(summary["rules"]) == 7
-    assert set(summary["variants"]) == {"no_rules", "gross", "spot_only"}
+    assert set(summary["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
     parts = ("spot", "carry", "cost", "translation", "rounding")
     for figures in (summary, *summary["variants"].values()):
         assert set(figures) >= {"annual_return", "volatility", "sharpe", "sharpe_se", *parts}
@@ -276,11 +276,11 @@ def test_the_report_card_is_in_the_summary_and_printed(tmp_path: Path) -> None:
         card = summary["card"]
         assert set(card) == CARD
         assert (card["sharpe"], card["se"]) == (summary["sharpe"], pytest.approx(summary["sharpe_se"]))
-        assert card["trials"] == 4  # two strategies, each with rules and without
+        assert card["trials"] == 6  # two strategies: with rules, without, without in the cheapest pairs
         assert card["dsr"] < card["psr"]
         assert card["candidates"] == ["baseline", "optimized"]
         assert 0 <= card["pbo"] <= 1
-        assert set(card["variants"]) == {"no_rules", "gross", "spot_only"}
+        assert set(card["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
         assert len(card["worst_days"]) == 10
         assert card["placebo"] is None
     assert first["card"]["against"] is None
@@ -289,11 +289,11 @@ def test_the_report_card_is_in_the_summary_and_printed(tmp_path: Path) -> None:
     said = " ".join(run.out.split())
     assert said.index("Report card of baseline") < said.index("Report card of optimized") < said.index("Files: ")
     assert f"{first['sharpe']:.2f} ± {first['sharpe_se']:.2f} a year" in said
-    assert "as the best of 4 tried on the same market (DSR)" in said
+    assert "as the best of 6 tried on the same market (DSR)" in said
     assert "Sharpe ratio less that of baseline: " in said
     assert f"Trials: counted in {os.environ['FXCARRY_TRIALS']}" in said
     page = (tmp_path / "fxcarry-results/optimized/report.html").read_text("utf-8")
-    assert "as the best of 4 tried on the same market (DSR)" in page
+    assert "as the best of 6 tried on the same market (DSR)" in page
     assert "What a crash would do to it" in page
     assert page.count("carry-gap") == 1
 
@@ -313,13 +313,13 @@ def trials() -> list[dict[str, Any]]:
 
 
 def test_every_configuration_is_counted_once(own: str) -> None:
-    assert backtest()["card"]["trials"] == 2
-    assert backtest()["card"]["trials"] == 2
-    assert len(trials()) == 4  # recorded again, counted once
-    assert backtest("--markup", "0.02")["card"]["trials"] == 4
-    assert backtest("--no-rules")["card"]["trials"] == 4  # it was the variant before
-    assert backtest("--universe", "EUR,JPY,AUD")["card"]["trials"] == 2  # another family
-    assert backtest("--strategy", f"{own}:Half", "--no-rules")["card"]["trials"] == 5
+    assert backtest()["card"]["trials"] == 3
+    assert backtest()["card"]["trials"] == 3
+    assert len(trials()) == 6  # recorded again, counted once
+    assert backtest("--markup", "0.02")["card"]["trials"] == 6
+    assert backtest("--no-rules")["card"]["trials"] == 6  # it was the variant before
+    assert backtest("--universe", "EUR,JPY,AUD")["card"]["trials"] == 3  # another family
+    assert backtest("--strategy", f"{own}:Half", "--no-rules")["card"]["trials"] == 8
     assert trials()[-1]["configuration"]["strategy"] == "own/mine.py:Half"
 
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import numpy as np
-import pandas as pd
 import pytest
 
 from fxcarry import Engine, MemoryFeed, SimBroker
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
-from fxcarry.engine import as_weights
-from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError
+from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.ledger import Fill, attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
@@ -149,76 +146,7 @@ def on(day: str, action: Action, *, stage: str | None = None, **about: Any) -> T
     return Third(say)
 
 
-# --- what a strategy may answer --------------------------------------------------------------------------------------
-
-UNIVERSE = ("EUR", "AUD", "USD")
-AT = datetime(2024, 1, 31, 22, tzinfo=UTC)
-ASKED: Any = SimpleNamespace(currencies=UNIVERSE, as_of=AT)  # all of a view that an answer is checked against
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"AUD": -0.2, "EUR": 0.1},
-        pd.Series({"AUD": -0.2, "EUR": 0.1}),
-        pd.Series([0.0, -0.2, 0.1], index=["USD", "AUD", "EUR"]),
-        np.array([0.1, -0.2, 0.0]),
-        {"AUD": np.float32(-0.2), "EUR": 0.1},
-        {"AUD": -0.2, "EUR": 0.1, "USD": 0},
-    ],
-)
-def test_a_mapping_a_series_and_an_array_mean_the_same(answer: Any) -> None:
-    assert as_weights(answer, ASKED) == pytest.approx([0.1, -0.2, 0.0])
-
-
-def test_nothing_is_flat() -> None:
-    assert as_weights({}, ASKED).tolist() == [0, 0, 0]
-    assert as_weights(pd.Series(dtype=float), ASKED).tolist() == [0, 0, 0]
-
-
-def test_the_answer_is_copied() -> None:
-    answer = np.array([0.1, 0.2, 0.3])
-    as_weights(answer, ASKED)[:] = 9
-    assert answer.tolist() == [0.1, 0.2, 0.3]
-
-
-@pytest.mark.parametrize(
-    ("answer", "named"),
-    [
-        ({"EUR": NAN}, "EUR"),
-        ({"AUD": float("inf")}, "AUD"),
-        (np.array([0.1, NAN, 0.0]), "AUD"),
-        (pd.Series({"AUD": NAN}), "AUD"),
-        (np.array([0.1, 0.2]), "shape"),
-        (np.zeros((3, 1)), "shape"),
-        ([0.1, 0.2, 0.3], "list"),
-        (None, "NoneType"),
-        (0.5, "float"),
-    ],
-)
-def test_a_number_that_is_none_or_a_wrong_shape_is_an_error(answer: Any, named: str) -> None:
-    with pytest.raises(DataError, match=named) as caught:
-        as_weights(answer, ASKED)
-    assert "2024-01-31" in caught.value.message
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize("answer", [{"EUR": None}, {"EUR": "much"}, {"EUR": [0.1, 0.2]}])
-def test_a_weight_that_is_no_number_is_an_error_of_ours(answer: Any) -> None:
-    with pytest.raises(FxCarryError, match="EUR"):
-        as_weights(answer, ASKED)
-
-
-@pytest.mark.parametrize("answer", [{"NOK": 0.1}, pd.Series({"NOK": 0.1, "EUR": 0.2}), {"eur": 0.1}, {0: 0.1}])
-def test_an_unknown_currency_is_an_error(answer: Any) -> None:
-    with pytest.raises(FxCarryError, match="2024-01-31") as caught:
-        as_weights(answer, ASKED)
-    assert "EUR, AUD, USD" in caught.value.hint
-
-
-def test_a_series_with_a_currency_twice_is_an_error() -> None:
-    with pytest.raises(FxCarryError):
-        as_weights(pd.Series([0.1, 0.2], index=["EUR", "EUR"]), ASKED)
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 def test_an_error_of_the_strategy_ends_the_run_as_it_is() -> None:

@@ -118,7 +118,7 @@ def test_summary_holds_the_stats_and_the_variants(baseline):
     assert {k: v for k, v in one.items() if k not in ("variants", "card")} == result.stats
     assert one["card"] is None
     assert summary(result, others, {"sharpe": 1.0})["card"] == {"sharpe": 1.0}
-    assert set(one["variants"]) == {"no_rules", "gross", "spot_only"}
+    assert set(one["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
     assert one["variants"]["spot_only"]["carry"] == 0
     assert one["variants"]["gross"]["annual_return"] == others["gross"].stats["annual_return"]
 
@@ -127,8 +127,8 @@ def test_the_table_has_a_row_for_each_run_with_the_figures_of_the_summary(both):
     text = render(both)
     for one in both:
         block = text[text.index(f"\n{one['strategy']}\n") :]
-        runs = [("with rules", one), *zip(["without rules", "without rules, no mark-up", "without rules, spot only"],
-                                         [one["variants"][k] for k in ("no_rules", "gross", "spot_only")])]  # fmt: skip
+        labels = {"no_rules": "", "routed": ", cheapest pairs", "gross": ", no mark-up", "spot_only": ", spot only"}
+        runs = [("with rules", one), *((f"without rules{label}", one["variants"][k]) for k, label in labels.items())]
         for label, figures in runs:
             line = re.search(rf"^{re.escape(label)}(?: \*)? +(?=[+\-\d])(.*)$", block, re.M)
             assert line is not None, label
@@ -222,6 +222,15 @@ def test_a_multiplied_spread_and_missing_interest_are_named(both):
     assert "slippage 0.5 bp" in text
     assert "Interest: not booked." in text
     assert "Leaving interest out" not in text
+
+
+def test_it_is_said_how_far_the_rules_made_another_portfolio(both):
+    changes = {"targets": 12, "changed": 9, "by_rule": {"max-position": 9, "max-exposure": 4}}
+    told = "\n".join(footer([{**both[0], "rule_changes": changes}]))
+    assert "The rules changed 9 of 12 targets (max-position 9, max-exposure 4): with rules it is another" in told
+    none = {"targets": 12, "changed": 0, "by_rule": {}}
+    assert "The rules changed none of 12 targets." in "\n".join(footer([{**both[0], "rule_changes": none}]))
+    assert "The rules changed" not in "\n".join(footer([{**both[0], "rules": [], "rule_changes": none}]))
 
 
 def test_notes_are_listed_once(both):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -24,6 +25,7 @@ from fxcarry.journal import MemoryJournal
 from fxcarry.ledger import Attribution, Columns, Ledger, attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import (
+    Action,
     FloatArray,
     RiskState,
     TradingState,
@@ -35,6 +37,7 @@ from fxcarry.model import (
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
+from fxcarry.routing import LeastCost, routing_of
 from fxcarry.simulation import SimBroker
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ RETAIL = Costs()
 DEFAULT_MARKUP = 0.01
 DEFAULT_CASH = 1_000_000
 Day = date | datetime | str
+Routing = Literal["direct", "least-cost"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -66,6 +70,7 @@ class BacktestResult:
     rules: tuple[RiskRule, ...]
     cash: float
     rebalance: Frequency
+    routing: Routing
     columns: Columns
     books: Attribution
     exposure: FloatArray
@@ -219,7 +224,9 @@ class BacktestResult:
             "markup": self.markup,
             "costs": None if self.costs is None or self.costs.is_free else attrs.asdict(self.costs),
             "rules": [r.name for r in self.rules],
+            "rule_changes": self.rule_changes,
             "rebalance": self.rebalance,
+            "routing": self.routing,
             "annual_return": statistics.annual_return(returns, PERIODS),
             "cagr": statistics.cagr(returns, PERIODS),
             "volatility": statistics.volatility(returns, PERIODS),
@@ -260,6 +267,18 @@ class BacktestResult:
                 return f"{at:%Y-%m-%d} {state.latch}"
         return None
 
+    @cached_property
+    def rule_changes(self) -> dict[str, Any]:
+        """How far the rules made another portfolio of what the strategy wanted.
+
+        ``targets`` that were reviewed, how many of them were ``changed``, and ``by_rule`` in how many each rule had its
+        part.
+        """
+        reviewed = [decision.findings for stage, decision in self.journal.decisions if stage == "target"]
+        demands = [{v.rule for v in findings if v.action > Action.ALLOW} for findings in reviewed]
+        by_rule = Counter(name for names in demands for name in sorted(names))
+        return {"targets": len(reviewed), "changed": sum(map(bool, demands)), "by_rule": dict(by_rule.most_common())}
+
     def to_html(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
         """Write one self-contained HTML report; ``card`` is its :func:`~fxcarry.evidence.report_card`, if wanted."""
         return write_html([self], Path(path), cards={self.strategy: card})
@@ -281,6 +300,7 @@ def backtest(
     financing: PairRateFinancing | BenchmarkFinancing | Literal["benchmark"] | None = "benchmark",
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
+    routing: LeastCost | Routing | None = None,
     progress: Progress | None = None,
 ) -> BacktestResult:
     """Run a strategy over stored history, with the engine that trades live.
@@ -299,6 +319,9 @@ def backtest(
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
         config: a configuration (or its path) whose settings apply where no argument is given.
         history: a history read before, so that several runs share it.
+        routing: "direct" (default) holds each currency in its market pair against the account currency; "least-cost",
+            or a :class:`~fxcarry.routing.LeastCost`, holds the same exposures in the pairs that cost least, crosses
+            included.
         progress: called with (ticks done, ticks in all).
 
     Raises ConfigError for a bad argument, DataError for prices or rates that cannot be used, LedgerError if the books
@@ -341,6 +364,7 @@ def backtest(
         rebalance=rebalance,
         costs=costs,
         financing=BenchmarkFinancing(markup) if model is None and account_currency in history.rates else model,
+        routing=routing_of(_first(routing, other and other.routing, "direct")),
     )
     engine.run(
         first,
@@ -358,6 +382,7 @@ def backtest(
         rules=active,
         cash=float(cash),
         rebalance=rebalance,
+        routing="direct" if engine.routing is None else "least-cost",
         columns=columns,
         books=attribute(broker.log, columns),
         exposure=engine.book.exposure,
@@ -373,13 +398,16 @@ def _first(*values: Any) -> Any:
 
 
 def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict[str, BacktestResult]:
-    """The same strategy with one thing changed: ``no_rules``, ``gross`` (no mark-up), ``spot_only`` (no interest).
+    """The same strategy with one thing changed: ``no_rules``, ``routed`` (the same exposures in the cheapest pairs),
+    ``gross`` (no mark-up), ``spot_only`` (no interest).
 
-    ``run`` makes a result from keyword changes to the first run. ``gross`` and ``spot_only`` are run without rules, as
-    ``no_rules`` is, so that what differs is the interest and not the day a rule stepped in.
+    ``run`` makes a result from keyword changes to the first run. All are run without rules, as ``no_rules`` is, so that
+    what differs is the interest and not the day a rule stepped in; but for ``routed``, all hold what the first run
+    holds: pairs against the account currency, or the cheapest ones.
     """
     return {
         "no_rules": result if not result.rules else run(rules=[]),
+        "routed": run(rules=[], routing="least-cost"),
         "gross": run(rules=[], markup=0.0),
         "spot_only": run(rules=[], financing=None),
     }

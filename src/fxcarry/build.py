@@ -22,6 +22,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
+from fxcarry.routing import routing_of
 from fxcarry.simulation import SimBroker
 
 
@@ -183,6 +184,7 @@ def build(
         rebalance=settings.rebalance,
         journal=journal,
         costs=settings.costs,
+        routing=routing_of(settings.routing),
     )
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from fxcarry import risk, strategies
 from fxcarry.costs import Costs
+from fxcarry.errors import ConfigError
 from fxcarry.plugins import Component, hookimpl
 
 
@@ -46,6 +47,59 @@ def _file_feed(settings: FileFeedConfig) -> Any:
     )
 
 
+@attrs.frozen(kw_only=True)
+class EnsembleConfig:
+    """Strategies in one book by risk budget, each by its component's name and with its defaults; ``budgets`` are equal
+    unless given, one a member.
+    """
+
+    members: tuple[str, ...] = ("rank", "dollar")
+    budgets: tuple[float, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OverlaidConfig:
+    """A strategy by its component's name, with its defaults, and what is put around it, in this order."""
+
+    strategy: str = "baseline"
+    net_carry: bool = False
+    neutral: bool = False
+    volatility_target: float | None = None
+    tranches: int = 1
+    band: float | None = None
+
+
+def _named(name: str) -> Any:
+    from fxcarry import plugins
+
+    component = plugins.load().get("strategy", name)
+    return component.factory(component.config())
+
+
+def _ensemble(settings: EnsembleConfig) -> Any:
+    members, budgets = settings.members, settings.budgets
+    if len(set(members)) != len(members):
+        raise ConfigError(f"members names a strategy twice: {', '.join(members)}")
+    if budgets is not None and len(budgets) != len(members):
+        raise ConfigError(f"{len(budgets)} budgets for {len(members)} members", hint="one a member")
+    return strategies.Blend(
+        {name: _named(name) for name in members}, None if budgets is None else dict(zip(members, budgets))
+    )
+
+
+def _overlaid(settings: OverlaidConfig) -> Any:
+    made = _named(settings.strategy)
+    if settings.net_carry:
+        made = strategies.NetCarry(made)
+    if settings.neutral:
+        made = strategies.Neutral(made)
+    if settings.volatility_target is not None:
+        made = strategies.VolatilityTarget(made, settings.volatility_target)
+    if settings.tranches != 1:
+        made = strategies.Staggered(made, settings.tranches)
+    return made if settings.band is None else strategies.NoTradeBand(made, settings.band)
+
+
 def _itself(settings: Any) -> Any:
     return settings
 
@@ -55,6 +109,17 @@ def fxcarry_components() -> list[Component]:
     """Strategies, risk rules, the simulated broker and the file feed."""
     strategy: list[tuple[str, type, str]] = [
         ("baseline", strategies.Baseline, "long the 3 highest carries, short the 3 lowest, equal weights"),
+        ("carry-momentum-value", strategies.CarryMomentumValue, "weights linear in carry, momentum and value"),
+        (
+            "carry-to-volatility",
+            strategies.CarryToVolatility,
+            "long the 3 highest carries per volatility, short the 3 lowest",
+        ),
+        ("dollar", strategies.Dollar, "all long or all short, by what they pay on average over the account currency"),
+        ("equal-risk", strategies.EqualRisk, "the names of baseline, each with the same risk in its side"),
+        ("inverse-volatility", strategies.InverseVolatility, "the names of baseline, the calm ones larger"),
+        ("linear", strategies.Linear, "weights linear in carry, outliers pulled in"),
+        ("minimum-variance", strategies.MinimumVariance, "most carry per unit of variance, scaled to a volatility"),
         ("optimized", strategies.Optimized, "mean-variance on carry, costs in the objective, volatility target"),
         ("rank", strategies.Rank, "weights linear in the rank of carry"),
         ("sign", strategies.Sign, "long what pays more than the account currency, short what pays less"),
@@ -70,6 +135,20 @@ def fxcarry_components() -> list[Component]:
     ]
     return [
         *(Component(kind="strategy", name=n, config=c, factory=_itself, summary=s) for n, c, s in strategy),
+        Component(
+            kind="strategy",
+            name="ensemble",
+            config=EnsembleConfig,
+            factory=_ensemble,
+            summary="several strategies in one book by risk budget",
+        ),
+        Component(
+            kind="strategy",
+            name="overlaid",
+            config=OverlaidConfig,
+            factory=_overlaid,
+            summary="a strategy neutral, at a volatility, staggered, or with a no-trade band",
+        ),
         *(Component(kind="rule", name=n, config=c, factory=_itself, summary=s) for n, c, s in rules),
         Component(
             kind="broker",

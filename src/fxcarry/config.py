@@ -74,6 +74,7 @@ class Config:
     rebalance: Literal["monthly", "weekly", "daily"]
     cash: float
     markup: float
+    routing: Literal["direct", "least-cost"]
     costs: Costs
     feed: Section | None
     broker: Section | None
@@ -121,6 +122,7 @@ class _General:
     rebalance: Literal["monthly", "weekly", "daily"] = "monthly"
     cash: float = attrs.field(default=1_000_000.0, validator=_check_cash)
     markup: float = attrs.field(default=0.01, validator=_check_markup)
+    routing: Literal["direct", "least-cost"] = "direct"
 
 
 _GENERAL_KEYS = tuple(a.name for a in attrs.fields(_General))
@@ -154,6 +156,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         rebalance=general.rebalance,
         cash=general.cash,
         markup=general.markup,
+        routing=general.routing,
         costs=costs,
         feed=feed,
         broker=broker,

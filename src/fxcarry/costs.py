@@ -67,9 +67,11 @@ class Costs:
         full = self.spread_bps[pair.base] + self.spread_bps[pair.quote]
         return full / 2 * self.spread_multiplier * 1e-4
 
+    def per_turnover(self, pair: Pair) -> float:
+        """What trading ``pair`` costs as a fraction of the notional traded: half its spread, slippage, commission."""
+        return self.half_spread(pair) + (self.slippage_bps + self.commission_bps) * 1e-4
+
     def trading_cost(self, currencies: Sequence[str], account_currency: str) -> FloatArray:
         """Cost of moving each currency's weight by 1 against the account currency, as a fraction of NAV."""
-        other = (self.slippage_bps + self.commission_bps) * 1e-4
-        return np.array(
-            [0.0 if c == account_currency else self.half_spread(Pair(c, account_currency)) + other for c in currencies]
-        )
+        own = account_currency
+        return np.array([0.0 if c == own else self.per_turnover(Pair(c, own)) for c in currencies])

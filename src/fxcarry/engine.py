@@ -8,18 +8,17 @@ same result.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import attrs
 import numpy as np
 
+from fxcarry.answers import ask
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
 from fxcarry.costs import Costs
-from fxcarry.errors import ConfigError, DataError, MissingDataError
+from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.journal import MemoryJournal
 from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
@@ -32,9 +31,10 @@ from fxcarry.model import (
     TradingState,
     Verdict,
 )
-from fxcarry.orders import Book, Leg, Plan, market_pairs, plan
+from fxcarry.orders import Book, Leg, Plan, all_pairs, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
+from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
 
@@ -64,6 +64,8 @@ class Engine:
         journal: where decisions and orders are written.
         costs: what trading is expected to cost, shown to the strategy.
         financing: the financing shown to the strategy; default: what the broker books.
+        routing: hold exposures in the cheapest pairs, crosses included; default: in the pairs against the account
+            currency.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Engine:
         journal: MemoryJournal | None = None,
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
+        routing: LeastCost | None = None,
     ) -> None:
         self.feed = feed
         self.broker = broker
@@ -88,6 +91,7 @@ class Engine:
         self.journal = journal or MemoryJournal()
         self.costs = costs or Costs.none()
         self.financing = financing or broker.financing
+        self.routing = routing
         nav = float(broker.get_account_balance())
         self.state = RiskState(day_start=nav, high_water=nav)
         self._intention: FloatArray | None = None
@@ -121,7 +125,7 @@ class Engine:
         clock = self.clock = SteppedClock.over(history, start, end, self.rebalance)
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
-        self.book = Book.of(self.universe, currency, self.broker.get_instruments(market_pairs(self.universe, currency)))
+        self.book = self._open_book(currency)
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
@@ -166,6 +170,17 @@ class Engine:
             self.state = self.state.at_day_end(float(navs[-1]), float(navs.max()))
         progress(total, total)
 
+    def _open_book(self, currency: str) -> Book:
+        """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
+        if self.routing is None:
+            pairs = market_pairs(self.universe, currency)
+            return Book.of(self.universe, currency, self.broker.get_instruments(pairs))
+        offered = self.broker.get_instruments(all_pairs(self.universe, currency))
+        book = Book.of(self.universe, currency, offered)
+        trading = np.array([self.costs.per_turnover(i.exposure) for i in book.instruments])
+        holding = attrs.evolve(self.broker.maker, financing=self.financing).markup() * self.routing.horizon
+        return RoutedBook.over(book, trading, holding)
+
     def columns_of(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
         """What views at the ticks of a clock are cut from; ``history`` is in account currency."""
         broker, book, account = self.broker, self.book, self.broker.account_currency
@@ -183,7 +198,7 @@ class Engine:
         def financing() -> tuple[FloatArray, FloatArray]:  # without ``self``: columns outlive no engine
             long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
             if book.names:
-                pair_long, pair_short = maker.annual(history, clock.at)
+                pair_long, pair_short = (side[:, : len(book.holdings)] for side in maker.annual(history, clock.at))
                 is_base = book.side > 0
                 long[:, book.column] = np.where(is_base, pair_long, pair_short)
                 short[:, book.column] = np.where(is_base, pair_short, pair_long)
@@ -212,7 +227,8 @@ class Engine:
         if not known.all():
             observed = np.where(known, np.arange(len(history))[:, None], 0)
             np.maximum.accumulate(observed, axis=0, out=observed)
-            seen = history.times[observed[clock.row][:, self.book.column]]
+            known_at = history.times[observed[clock.row]]
+            seen = np.stack([known_at[:, row != 0].min(1) for row in self.book.exposure.T], 1)
         budget = min(budgets)
         stale = clock.at[:, None] - seen >= np.timedelta64(
             int(budget * 60e9), "ns"
@@ -421,62 +437,6 @@ class Engine:
     def _transition(self, state: RiskState) -> None:
         self.state = state
         self.journal.transition(self.broker.at, state)
-
-
-def ask(strategy: Strategy, view: MarketView, account: Account) -> FloatArray:
-    """What a strategy wants, in universe order. The account currency is the residual and has no weight of its own."""
-    weights = as_weights(strategy(view, account), view)
-    if view.account_currency in view.currencies:
-        weights[view.currencies.index(view.account_currency)] = 0.0
-    return weights
-
-
-def as_weights(weights: Any, view: MarketView) -> FloatArray:
-    """A strategy's answer to a view as an array in universe order. An unknown currency or a number that is not finite
-    is an error.
-    """
-    universe = view.currencies
-    if isinstance(weights, np.ndarray):
-        if weights.shape != (len(universe),):
-            raise DataError(
-                f"the strategy returned weights of shape {weights.shape} at {view.as_of:%Y-%m-%d}",
-                hint=f"an array has one number for each of {', '.join(universe)}",
-            )
-        result = np.array(weights, float)
-    else:
-        if hasattr(weights, "to_dict"):
-            if not weights.index.is_unique:
-                raise DataError(
-                    f"the strategy returned a currency twice at {view.as_of:%Y-%m-%d}", hint="one weight a currency"
-                )
-            weights = weights.to_dict()
-        if not isinstance(weights, Mapping):
-            raise DataError(
-                f"the strategy returned {type(weights).__name__} at {view.as_of:%Y-%m-%d}",
-                hint="return a mapping or Series of weights by currency",
-            )
-        unknown = [c for c in weights if c not in universe]
-        if unknown:
-            raise ConfigError(
-                f"the strategy returned a weight for {unknown[0]!r} at {view.as_of:%Y-%m-%d}",
-                hint=f"the universe is {', '.join(universe)}",
-            )
-        numbers = []
-        for currency in universe:
-            try:
-                numbers.append(float(weights.get(currency, 0.0)))
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"the strategy's weight for {currency} at {view.as_of:%Y-%m-%d} is {weights[currency]!r}",
-                    hint="a number",
-                ) from None
-        result = np.array(numbers)
-    if not math.isfinite(sum(result.tolist())):
-        bad = universe[int(np.flatnonzero(~np.isfinite(result))[0])]
-        raise DataError(
-            f"the strategy's weight for {bad} at {view.as_of:%Y-%m-%d} is not a number", hint="leave it out, or 0"
-        )
-    return result
 
 
 def _why(findings: Sequence[Verdict]) -> str:

@@ -14,10 +14,11 @@ import attrs
 import numpy as np
 
 from fxcarry import statistics
-from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
+from fxcarry.answers import as_weights
+from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, Routing, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
-from fxcarry.engine import Progress, as_weights, no_progress
+from fxcarry.engine import Progress, no_progress
 from fxcarry.errors import ConfigError, DataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, FloatArray
@@ -43,9 +44,9 @@ _ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
 def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -> dict[str, Any]:
     """What defines a run, as plain JSON for :meth:`fxcarry.trials.TrialRegistry.record`.
 
-    Strategy, rules, costs, mark-up, universe, account currency, cash and schedule. A result knows only the name of its
-    strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are read from
-    attrs classes; of any other callable only the name is known.
+    Strategy, rules, costs, mark-up, universe, account currency, cash, schedule and routing. A result knows only the
+    name of its strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are
+    read from attrs classes; of any other callable only the name is known.
 
     The dates are left out: the same configuration on more data is the same trial. So trying one strategy on many
     periods and showing the best is not counted; nothing but you can count it.
@@ -59,6 +60,7 @@ def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -
         "account_currency": result.account_currency,
         "cash": result.cash,
         "rebalance": result.rebalance,
+        "routing": result.routing,
     }
 
 
@@ -125,6 +127,7 @@ def placebo_percentile(
     cash: float | None = None,
     account_currency: str = "USD",
     rebalance: Frequency = "monthly",
+    routing: Routing = "direct",
     progress: Progress = no_progress,
 ) -> Placebo:
     """Run a strategy, and ``draws`` placebos of it: its weights, each given to another currency.
@@ -158,6 +161,7 @@ def placebo_percentile(
             cash=cash,
             account_currency=account_currency,
             rebalance=rebalance,
+            routing=routing,
         )
         sharpe: float | None = result.stats["sharpe"]
         return sharpe

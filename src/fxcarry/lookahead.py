@@ -14,10 +14,11 @@ from typing import Any, Literal
 import attrs
 import numpy as np
 
+from fxcarry.answers import ask
 from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, Day, as_day, period_of, universe_of
 from fxcarry.clock import Frequency
 from fxcarry.conventions import trade_date
-from fxcarry.engine import Engine, Progress, ask, no_progress
+from fxcarry.engine import Engine, Progress, no_progress
 from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.market import MarketHistory, MarketView, forward_filled, from_ns, to_ns
@@ -400,17 +401,19 @@ class _Probe:
     def ask(self, decision: _Decision, data: MarketHistory) -> FloatArray:
         """The decision made from ``data`` by a strategy that may read ``data``."""
         local = data.in_currency(self._currency, self.members)
-        clock, one = self._engine.clock, slice(decision.tick, decision.tick + 1)
-        tick = attrs.evolve(
+        clock = self._engine.clock
+        row = np.searchsorted(local.times, clock.at[: decision.tick + 1], "right") - 1
+        known = slice(int(np.searchsorted(row, 0)), decision.tick + 1)  # the ticks before the first row have no view
+        ticks = attrs.evolve(
             clock,
-            at=clock.at[one],
-            day=clock.day[one],
-            row=np.searchsorted(local.times, clock.at[one], "right") - 1,
-            is_fresh=clock.is_fresh[one],
-            is_day_end=clock.is_day_end[one],
-            is_due=clock.is_due[one],
+            at=clock.at[known],
+            day=clock.day[known],
+            row=row[known],
+            is_fresh=clock.is_fresh[known],
+            is_day_end=clock.is_day_end[known],
+            is_due=clock.is_due[known],
         )
-        view = MarketView(self._engine.columns_of(local, tick), 0)  # the very columns a run is made of
+        view = MarketView(self._engine.columns_of(local, ticks), len(ticks) - 1)  # the columns a run is made of
         return ask(self.make(data), view, decision.account)
 
     def weights(self, one: FloatArray, other: FloatArray) -> dict[str, tuple[float, float]]:

@@ -314,6 +314,15 @@ class MarketView:
         """What moving each currency's weight by 1 costs, as a fraction of NAV (>= 0)."""
         return self._series("trading_cost")
 
+    def earlier(self, at: datetime) -> MarketView | None:
+        """The view as it was at the last tick at or before ``at``; None before the run's first.
+
+        It goes back only: ``at`` after ``as_of`` is this view. With it a strategy that depends on what it would have
+        said before needs no memory, and answers the same after a restart.
+        """
+        tick = int(np.searchsorted(self._columns.at[: self._tick + 1], to_ns(at), "right")) - 1
+        return None if tick < 0 else MarketView(self._columns, tick)
+
     def spot_rows(self, n: int) -> FloatArray:
         """The last ``n`` rows of spot as a read-only array (fewer near the start), newest last.
 

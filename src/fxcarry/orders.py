@@ -7,11 +7,12 @@ step, so an order never exceeds what was decided; what cannot be traded in whole
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple, overload
+from typing import NamedTuple, Self, overload
 
 import attrs
 import numpy as np
@@ -26,9 +27,16 @@ def market_pairs(currencies: Sequence[str], account_currency: str) -> tuple[Pair
     return tuple(Pair.market(c, account_currency) for c in currencies if c != account_currency)
 
 
+def all_pairs(currencies: Sequence[str], account_currency: str) -> tuple[Pair, ...]:
+    """The market pairs against the account currency, then every cross between two of the currencies."""
+    direct = market_pairs(currencies, account_currency)
+    traded = [c for c in currencies if c != account_currency]
+    return *direct, *(Pair.market(*couple) for couple in itertools.combinations(traded, 2))
+
+
 class Holding(NamedTuple):
-    """One instrument of a book: ``currency`` (its place in the universe) is what it stands for, ``side`` its sign
-    there.
+    """One instrument against the account currency: ``currency`` (its place in the universe) is what it stands for,
+    ``side`` its sign there.
 
     ``is_base`` says whether that currency is the pair's base.
     """
@@ -37,17 +45,16 @@ class Holding(NamedTuple):
     currency: int
     side: float
     is_base: bool
-    step: float
-    minimum: float
 
 
 @attrs.frozen(eq=False)
 class Book:
-    """Which instruments a book of currency weights is held in, one a currency.
+    """Which instruments a book of currency weights is held in: one a currency, and after these the crosses offered.
 
     ``exposure`` (currencies × instruments) is +1 where the currency is the pair's base, −1 where it is the quote, the
-    account currency left out. ``column`` and ``side`` are those of the holdings as arrays. Vectors by instrument are
-    plain lists: a book is small, and a decision handles each of its numbers once.
+    account currency left out. ``holdings`` are the instruments against the account currency, ``column`` and ``side``
+    theirs as arrays; a plain book holds no cross. Vectors by instrument are plain lists: a book is small, and a
+    decision handles each of its numbers once.
     """
 
     currencies: tuple[str, ...]
@@ -59,10 +66,11 @@ class Book:
     column: NDArray[np.intp]
     side: FloatArray
     steps: tuple[float, ...]
+    minimums: tuple[float, ...]
 
     @classmethod
-    def of(cls, currencies: Sequence[str], account_currency: str, instruments: Mapping[str, Instrument]) -> Book:
-        """One instrument a currency; ConfigError where a currency has none."""
+    def of(cls, currencies: Sequence[str], account_currency: str, instruments: Mapping[str, Instrument]) -> Self:
+        """One instrument a currency, and crosses between them; ConfigError where a currency has no instrument."""
         by_pair = {i.exposure: i for i in instruments.values()}
         order = list(currencies)
         traded = [c for c in order if c != account_currency]
@@ -71,7 +79,8 @@ class Book:
             pair = Pair.market(currency, account_currency)
             if pair not in by_pair:
                 raise ConfigError(f"the broker offers no instrument for {pair}", hint=f"leave {currency} out")
-            chosen.append(by_pair[pair])
+            chosen.append(by_pair.pop(pair))
+        chosen.extend(i for pair, i in by_pair.items() if {*pair} <= {*traded})
         exposure = np.zeros((len(order), len(chosen)))
         for j, instrument in enumerate(chosen):
             for currency, sign in zip(instrument.exposure, (1.0, -1.0)):
@@ -83,8 +92,6 @@ class Book:
                 currency=order.index(c),
                 side=1.0 if i.exposure.base == c else -1.0,
                 is_base=i.exposure.base == c,
-                step=float(i.unit_step),
-                minimum=float(i.minimum_units),
             )
             for c, i in zip(traded, chosen)
         )
@@ -92,12 +99,13 @@ class Book:
             currencies=tuple(order),
             account_currency=account_currency,
             instruments=tuple(chosen),
-            names=tuple(h.name for h in holdings),
+            names=tuple(i.name for i in chosen),
             holdings=holdings,
             exposure=exposure,
             column=np.array([h.currency for h in holdings], dtype=np.intp),
             side=np.array([h.side for h in holdings]),
-            steps=tuple(h.step for h in holdings),
+            steps=tuple(float(i.unit_step) for i in chosen),
+            minimums=tuple(float(i.minimum_units) for i in chosen),
         )
 
     def target_units(self, weights: FloatArray, nav: float, held: Lot) -> list[float]:
@@ -109,7 +117,7 @@ class Book:
         """
         wishes = weights.tolist()
         targets = []
-        for (name, currency, side, is_base, _, _), units, average, base, conversion in zip(self.holdings, *held):
+        for (name, currency, side, is_base), units, average, base, conversion in zip(self.holdings, *held):
             wanted = wishes[currency] * nav
             if wanted == 0:
                 targets.append(0.0)
@@ -123,7 +131,7 @@ class Book:
                 targets.append(units * (wanted / now))
             else:
                 targets.append(units + side * (wanted - now) / base)
-        return targets
+        return targets + [0.0] * (len(self.names) - len(targets))
 
     def allowed_units(self, units: Sequence[float], weights: FloatArray, allowed: FloatArray) -> list[float]:
         """Units cut to the allowed weights, in whole steps rounded towards zero."""
@@ -236,7 +244,7 @@ def plan(book: Book, target: Sequence[float], held: Sequence[float]) -> list[Leg
     for j, (want, have) in enumerate(zip(target, held)):
         if want == have:
             continue
-        name, _, _, _, _, minimum = book.holdings[j]
+        name, minimum = book.names[j], book.minimums[j]
         if want * have < 0:
             reducing.append((j, name, -have, "close", True))
             opening.append((j, name, want, "open", False))

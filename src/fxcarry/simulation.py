@@ -202,7 +202,8 @@ class SimBroker:
         """Advance to a live snapshot: book every 17:00 roll since the last one, trigger stops, fill what waits."""
         if self._snapshot is not None and snapshot.at <= self._snapshot.at:
             return self.account()
-        tape = self._load(self.maker.of_snapshot(snapshot, self._snapshot))
+        closing = None if self._tape is None else self._tape.closing[-1:]
+        tape = self._load(self.maker.of_snapshot(snapshot, self._snapshot, closing))
         self._snapshot = snapshot
         self.advance(len(tape.at))
         return self.account()

@@ -192,10 +192,11 @@ class TapeMaker:
             starts=np.flatnonzero(clock.is_due[:-1]) + 1,
         )
 
-    def of_snapshot(self, snapshot: Snapshot, previous: Snapshot | None) -> Tape:
+    def of_snapshot(self, snapshot: Snapshot, previous: Snapshot | None, closing: FloatArray | None = None) -> Tape:
         """The ticks from the previous snapshot to this one: every 17:00 New York between, and now.
 
-        A roll is priced with the quotes and rates that were known at its own instant.
+        A roll is priced with the quotes and rates that were known at its own instant; ``closing`` are the closing
+        prices at the previous snapshot.
         """
         at = to_ns(snapshot.at)
         instants = np.array([at], "datetime64[ns]")
@@ -235,6 +236,7 @@ class TapeMaker:
             rolls_first=is_last & (newest == at),
             rates=_rates_of(snapshot, previous),
             quoted=(own, own_half),
+            before=closing,
         )
 
     def make(
@@ -251,11 +253,12 @@ class TapeMaker:
         rates: MarketHistory,
         quoted: tuple[FloatArray, FloatArray] | None = None,
         starts: NDArray[np.intp] | None = None,
+        before: FloatArray | None = None,
     ) -> Tape:
         """A tape from account currency per unit of each currency and the rates known (ticks × currencies).
 
         ``quoted`` are mid and relative half spread of the pairs' own quotes (ticks × instruments, 0 = none), ``starts``
-        the ticks after the first at which a span begins.
+        the ticks after the first at which a span begins, ``before`` the closing prices of the tick before.
         """
         column = {c: i for i, c in enumerate(currencies)}
         ones, always = np.ones(len(at)), np.ones(len(at), bool)
@@ -279,6 +282,8 @@ class TapeMaker:
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
         roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
         closing, base_value = np.hstack([mid * (1 - half), -mid * (1 + half)]), mid * conversion
+        if not all(self.account_currency in p for p in self.pairs):
+            closing = _at_last_quote(closing, np.hstack([pair_fresh, pair_fresh]), before)
         edges = np.concatenate([[0], [] if starts is None else starts]).astype(np.intp)
         return Tape(
             at=at,
@@ -326,6 +331,26 @@ class TapeMaker:
             return ones * np.nan, ones * np.nan
         return self.financing.per_unit(self._inputs(rates, at, ones, ones * 365.0))
 
+    def markup(self) -> FloatArray:
+        """What the broker keeps of each pair's financing, either side: −(long + short) / 2, annual, >= 0."""
+        if self.financing is None:
+            return np.zeros(len(self.pairs))
+        ones, years = np.ones((1, len(self.pairs))), np.full(len(self.pairs), 365.0)
+        nothing = 0.0 * ones
+        long, short = self.financing.per_unit(
+            RollInputs(
+                names=self.names,
+                price=ones,
+                days=ones * 365.0,
+                base_rate=nothing,
+                quote_rate=nothing,
+                base_day_count=years,
+                quote_day_count=years,
+            )
+        )
+        kept: FloatArray = np.maximum(-(long + short) / 2, 0.0)[0]
+        return kept
+
     def _inputs(self, rates: MarketHistory, at: TimeArray, price: FloatArray, days: FloatArray) -> RollInputs:
         known: dict[str, FloatArray] = {}
         if isinstance(self.financing, BenchmarkFinancing):  # pair rates are the broker's own and need no benchmark
@@ -355,6 +380,13 @@ def _known(values: FloatArray) -> FloatArray:
     """Values with 0 for what is not a number: where there is no quote yet nothing can be held."""
     finite = np.isfinite(values)
     return values if finite.all() else np.where(finite, values, 0.0)
+
+
+def _at_last_quote(closing: FloatArray, is_fresh: NDArray[np.bool_], before: FloatArray | None) -> FloatArray:
+    """Closing prices as last quoted, ``before`` at first: a cross of which one leg alone is new has no new quote."""
+    rows = np.where(is_fresh, np.arange(len(closing))[:, None] + 1, 0)
+    np.maximum.accumulate(rows, axis=0, out=rows)
+    return np.take_along_axis(np.vstack([closing[:1] if before is None else before, closing]), rows, axis=0)
 
 
 def _columns(vectors: Iterable[FloatArray]) -> FloatArray:

@@ -12,7 +12,10 @@ from fxcarry.feeds import FileFeed, MemoryFeed
 from fxcarry.protocols import DataFeed, Strategy
 from fxcarry.testing import FeedSuite, StrategySuite, market_history
 
-STRATEGIES = ("baseline", "optimized", "rank", "sign")
+STRATEGIES = (
+    "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
+    "inverse-volatility", "linear", "minimum-variance", "optimized", "overlaid", "rank", "sign",
+)  # fmt: skip
 
 
 class TestMemoryFeed(FeedSuite):

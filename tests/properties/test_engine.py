@@ -30,6 +30,7 @@ from fxcarry.risk import (
     StopLoss,
     default_rules,
 )
+from fxcarry.routing import LeastCost
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Baseline, Optimized, Rank, Sign
 
@@ -127,6 +128,7 @@ class Case:
     volatility: float
     holes: bool
     intraday: bool
+    routed: bool = False
 
     def run(
         self,
@@ -155,6 +157,7 @@ class Case:
             universe=universe,
             rebalance=self.schedule,
             costs=Costs(),
+            routing=LeastCost() if self.routed else None,
         )
         engine.run(history=history.in_currency(self.account, universe), stepped=stepped)
         return engine
@@ -170,6 +173,7 @@ cases = st.builds(
     volatility=st.sampled_from([0.002, 0.007, 0.02]),
     holes=st.booleans(),
     intraday=st.booleans(),
+    routed=st.booleans(),
 )
 
 

@@ -104,7 +104,7 @@ def backtest(
         common["costs"] = None
     if no_rules:
         common["rules"] = []
-    with Progress(len(chosen) * (5 if draws else 4), is_shown=not as_json) as bar:
+    with Progress(len(chosen) * (6 if draws else 5), is_shown=not as_json) as bar:
         results: list[BacktestResult] = []
         others: list[dict[str, BacktestResult]] = []
         for name in chosen:
@@ -116,7 +116,8 @@ def backtest(
 
             results.append(result)
             others.append(variants(again, result))
-        trials, notes = _recorded(strategies, [*results, *(other["no_rules"] for other in others)])
+        choices = [other[name] for other in others for name in ("no_rules", "routed")]
+        trials, notes = _recorded(strategies, [*results, *choices])
         done: list[dict[str, Any]] = []
         for result, other in zip(results, others):
             card = report_card(
@@ -148,7 +149,7 @@ def _recorded(
 ) -> tuple[TrialRegistry | None, list[str]]:
     """Record what was tried; the registry, or None and why not: a run does not fail for that.
 
-    Without rules is a configuration one could choose as well; without mark-up or interest is not.
+    Without rules and in the cheapest pairs are configurations one could choose; without mark-up or interest is not.
     """
     import attrs
 
@@ -190,6 +191,7 @@ def _placebo(
         cash=result.cash,
         account_currency=result.account_currency,
         rebalance=result.rebalance,
+        routing=result.routing,
         progress=bar.step(f"{result.strategy}, placebo"),
     )
 

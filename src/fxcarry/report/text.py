@@ -17,6 +17,7 @@ PERIODS = 260
 
 VARIANTS = {
     "no_rules": "without rules",
+    "routed": "without rules, cheapest pairs",
     "gross": "without rules, no mark-up",
     "spot_only": "without rules, spot only (no interest)",
 }
@@ -113,7 +114,11 @@ def footer(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         *definitions(),
     ]
     for one in summaries:
-        told = [interest_effect(one), f"Its rules halted it for good: {one['halted']}." if one["halted"] else ""]
+        told = [
+            interest_effect(one),
+            rule_effect(one),
+            f"Its rules halted it for good: {one['halted']}." if one["halted"] else "",
+        ]
         if any(told):
             lines.append(f"{printable(str(one['strategy']))}: {' '.join(filter(None, told))}")
     notes = dict.fromkeys(note for s in summaries for note in s["notes"])
@@ -201,9 +206,24 @@ def definitions() -> list[str]:
         "Sharpe ± SE: return / volatility with one standard error (Mertens 2002: allows for skew and fat tails).",
         "Win rate: share of closed round trips that made money, financing and cost included. "
         "Turnover: ½ Σ|Δw| a year, in multiples of NAV.",
+        "Cheapest pairs: the same exposures, held in crosses where one pair pays the mark-up that two would.",
         "Spot + carry + cost + other = return. Carry is interest booked, after the mark-up. Other is translation (open "
         "profit held in a foreign currency) and rounding to the cent.",
     ]
+
+
+def rule_effect(one: Mapping[str, Any]) -> str:
+    """How often the rules changed what the strategy wanted; empty without rules."""
+    changes = one.get("rule_changes")
+    if not one["rules"] or not changes or not changes["targets"]:
+        return ""
+    if not changes["changed"]:
+        return f"The rules changed none of {changes['targets']} targets."
+    share = ", ".join(f"{printable(name)} {count}" for name, count in changes["by_rule"].items())
+    return (
+        f"The rules changed {changes['changed']} of {changes['targets']} targets ({share}): with rules it is another "
+        "portfolio."
+    )
 
 
 def interest_effect(one: Mapping[str, Any]) -> str:
