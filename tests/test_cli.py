@@ -340,10 +340,14 @@ def test_trials_that_cannot_be_recorded_do_not_fail_a_run(
     assert "Trials:" not in run.out
 
 
-def test_the_placebo_is_asked_for() -> None:
+@pytest.mark.parametrize("routing", ["direct", "least-cost"])
+def test_the_placebo_is_asked_for(routing: str, tmp_path: Path) -> None:
+    file = tmp_path / "fxcarry.toml"
+    file.write_text(f'routing = "{routing}"\n{file.read_text("utf-8")}', "utf-8")
     card = backtest("--placebo", "3")["card"]
     assert card["placebo"]["draws"] == 3
-    assert card["placebo"]["sharpe"] == card["sharpe"]  # run with the same rules, costs and dates
+    assert card["placebo"]["sharpe"] == card["sharpe"]  # run with the same rules, costs, pairs and dates
+    assert {t["configuration"]["routing"] for t in trials()} == {routing, "least-cost"}
 
 
 def test_the_parts_of_each_day_are_the_change_of_nav(tmp_path: Path) -> None:
