@@ -18,6 +18,7 @@ from fxcarry.journal import MemoryJournal
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
 from fxcarry.simulation import SimBroker
+from fxcarry.universe import universe_of
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +105,7 @@ def build(
         broker=broker or _broker(settings),
         strategy=parts.strategy,
         rules=default_rules() if chosen_rules is None else chosen_rules,
-        universe=settings.universe,
+        universe=universe_of(settings.universe, settings.account_currency),
         rebalance=settings.rebalance,
         journal=journal,
         costs=settings.costs,
