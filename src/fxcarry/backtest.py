@@ -290,10 +290,10 @@ def backtest(
         strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``. start, end: first
         and last trade date, both inclusive; default: all there is with verified rates. universe: the currencies to rank
         and hold: codes, a name (``"g10"``, ``"em"``, ``"all"``), a :class:`~fxcarry.universe.Universe` or a path to a
-        file of memberships; default: the nine other G10 currencies. feed: prices and rates; default: ECB fixings and G10 policy
-        rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none. costs: spread, slippage,
-        commission; ``None`` = no trading costs; default: typical retail spreads. markup: annual decimal the broker
-        keeps on each side's financing; default: 0.01. cash: opening balance in account currency; it earns nothing, so
+        file of memberships; default: the nine other G10 currencies. feed: prices and rates; default: ECB fixings and
+        G10 policy rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none. costs: spread,
+        slippage, commission; ``None`` = no trading costs; default: typical retail spreads. markup: annual decimal the
+        broker keeps on each side's financing; default: 0.01. cash: opening balance in account currency; it earns nothing, so
         NAV returns are excess returns; default: 1,000,000. account_currency: the currency of the account, ranked only
         if listed in ``universe``; default: USD. rebalance: "monthly" (default), "weekly" or "daily": the last weekday
         of the period decides, the next quote
@@ -496,8 +496,8 @@ def period_of(
         if lacking:
             raise MissingDataError(
                 f"no rates for {', '.join(lacking)} in {history.source or 'the feed'}",
-                hint=f"there are rates for {', '.join(sorted(history.rates)) or 'no currency'}; a missing rate is never "
-                "taken to be zero: give your own in a file, FileFeed(prices, rates='rates.csv'), or leave them out",
+                hint=f"there are rates for {', '.join(sorted(history.rates)) or 'no currency'}; a missing rate is "
+                "never taken to be zero: give your own, FileFeed(prices, rates='rates.csv'), or leave them out",
                 fields={"currency": lacking[0], "currencies": tuple(lacking)},
             )
     notes += universe.notes(begin, finish)

@@ -293,9 +293,7 @@ class MarketView:
         if members is None:
             return weights
         here = members[self._tick]
-        self._columns.refused.update(
-            c for c, w, m in zip(self.currencies, weights.tolist(), here.tolist()) if w and not m
-        )
+        self._columns.refused.update(self.currencies[i] for i in np.flatnonzero(~here & (weights != 0)))
         return np.where(here, weights, 0.0)
 
     def _series(self, name: str) -> pd.Series:
@@ -364,8 +362,8 @@ class MarketColumns:
     being long and short, a year's worth, for every tick.
 
     ``members`` (None = all, always) says who may be held: the carry of the others is NaN, their prices and rates stay
-    to be seen. ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view is handed
-    out; nothing after them is reachable through a view.
+    to be seen. ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view
+    is handed out; nothing after them is reachable through a view.
     """
 
     currencies: tuple[str, ...]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from io import StringIO
 from pathlib import Path
@@ -62,6 +62,10 @@ class Membership:
         return (self.enters or ALWAYS) <= day < (self.leaves or date.max)
 
 
+def _tuple(members: Iterable[Membership]) -> tuple[Membership, ...]:
+    return tuple(members)
+
+
 @attrs.frozen
 class Universe:
     """A named table of memberships. A currency may be listed again for a later stay, never for two at a time.
@@ -70,7 +74,7 @@ class Universe:
     """
 
     name: str
-    members: tuple[Membership, ...] = attrs.field(converter=tuple)
+    members: tuple[Membership, ...] = attrs.field(converter=_tuple)
 
     def __attrs_post_init__(self) -> None:
         if not self.members:
@@ -137,7 +141,7 @@ class Universe:
         held = {currency: np.zeros(len(days), bool) for currency in self.currencies}
         exits = exit_days(days, frequency, history.calendar)
         for member in self.members:
-            begins = np.datetime64(member.enters or _seasoned(history, member.currency), "D")
+            begins = _seasoned(history, member.currency) if member.enters is None else np.datetime64(member.enters, "D")
             stay = days >= begins
             if member.leaves is not None:
                 stay &= exits < np.datetime64(member.leaves, "D")
@@ -381,7 +385,7 @@ def read_universe(path: str | Path) -> Universe:
     file = Path(path).expanduser()
     text = read_text(file, "the universe")
     rows = _toml_rows(text, file) if file.suffix.lower() == ".toml" else _csv_rows(text, file)
-    members = []
+    members: list[Membership] = []
     for where, row in rows:
         unknown = [key for key in row if key not in _COLUMNS]
         if unknown:
