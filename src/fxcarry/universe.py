@@ -430,7 +430,7 @@ def _csv_rows(text: str, file: Path) -> list[tuple[str, Mapping[str, Any]]]:
         for row in reader:
             rows.append((f"{file}, line {reader.line_num}", row))
     except csv.Error as error:
-        raise ConfigError(f"{file}, line {reader.line_num}: {error}", hint="a comma-separated table") from error
+        raise ConfigError(f"{file}, line {reader.reader.line_num}: {error}", hint="a comma-separated table") from error
     return rows
 
 
