@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 
 import attrs
 import numpy as np
@@ -67,7 +68,7 @@ def test_whoever_may_be_held_can_be_closed_by_the_next_decision_before_it_leaves
             assert held[-1] or (member.enters or ALWAYS) > DAYS[-1].item()
             continue
         assert not held[np.datetime64(member.leaves) <= DAYS].any()
-        for this, following in zip(due, due[1:]):
+        for this, following in pairwise(due):
             if held[this] and following + 1 < len(DAYS):
                 assert DAYS[following + 1] < np.datetime64(member.leaves)
 
