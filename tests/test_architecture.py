@@ -25,7 +25,7 @@ TIERS = {
     7: ["report", "trials", "statistics"],
     6: ["engine"],
     5: ["routing", "simulation", "journal", "ledger", "strategies", "answers", "risk", "orders", "tape"],
-    4: ["allocation", "covariance", "costs", "clock", "feeds"],
+    4: ["allocation", "covariance", "costs", "universe", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
     1: ["conventions", "model", "secrets"],

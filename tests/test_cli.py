@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 
 import fxcarry
-from fxcarry.backtest import universe_of
 from fxcarry.cli import main
 from fxcarry.conventions import roll_days, trade_date, value_date
 from fxcarry.model import Pair
 from fxcarry.testing import market_history
+from fxcarry.universe import universe_of
 
 FILES = ["nav.csv", "report.html", "summary.json", "trades.csv", "weights.csv"]
 KEYS = {
@@ -34,7 +34,7 @@ KEYS = {
     "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry", "cost", "variants",
     "card",
 }  # fmt: skip
-OTHERS = list(universe_of(None, "USD"))
+OTHERS = list(universe_of(None, "USD").currencies)
 FIRST, LAST = date(2020, 1, 6), date(2021, 12, 31)
 PERIOD = ("--start", "2020-06-01", "--end", "2021-06-30")
 COMMAND = Path(sys.executable).with_name("fxcarry")
@@ -421,7 +421,7 @@ def test_another_account_currency(tmp_path: Path) -> None:
     summary = backtest("--account-currency", "EUR", "--cash", "500000")
     assert summary["account_currency"] == "EUR"
     assert summary["cash"] == 500_000
-    assert summary["universe"] == list(universe_of(None, "EUR"))
+    assert summary["universe"] == list(universe_of(None, "EUR").currencies)
     _, rows = table(tmp_path / "fxcarry-results/baseline/nav.csv")
     assert float(rows[0][1]) == 500_000
 
