@@ -466,7 +466,7 @@ def test_a_mistake_in_a_file_says_where(tmp_path: Path, name: str, text: str, ma
         ("DKK", "2020-01-01", "DKK: ERM II band of 2.25 % around 7.46038 to EUR from 1999-01-01 on"),
         ("HKD", "2020-01-01", "HKD: linked to USD at 7.80, since 2005-05-18 within 7.75 to 7.85 from 1983-10-17 on"),
         ("SAR", "2020-01-01", "SAR: fixed to USD at 3.75 from 1986-06-01 on"),
-        ("CNY", "2004-01-01", "CNY: pegged to USD at 8.28 1994-01-01 to 2005-07-21"),
+        ("CNY", "2004-01-01", "CNY: held near 8.28 per USD 1994-01-01 to 2005-07-21"),
         ("CNY", "2020-01-01", "CNY: managed within a daily band around a fixing from 2005-07-21 on"),
         ("BGN", "2025-12-31", "BGN: currency board, 1.95583 to EUR 1999-01-01 to 2025-12-31"),
         ("TRY", "2019-03-27", None),  # a caution, no peg

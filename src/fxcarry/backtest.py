@@ -307,16 +307,20 @@ def backtest(
     """Run a strategy over stored history, with the engine that trades live.
 
     Args:
-        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``. start, end:
-        first and last trade date, both inclusive; default: all there is with verified rates. universe: the currencies
-        to rank and hold: codes, a name (``"g10"``, ``"em"``, ``"all"``), a :class:`~fxcarry.universe.Universe` or a
-        path to a file of memberships; default: the nine other G10 currencies. feed: prices and rates; default: ECB
-        fixings and G10 policy rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none.
-        costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads. markup:
-        annual decimal the broker keeps on each side's financing; default: 0.01. cash: opening balance in account
-        currency; it earns nothing, so NAV returns are excess returns; default: 1,000,000. account_currency: the
-        currency of the account, ranked only if listed in ``universe``; default: USD. rebalance: "monthly" (default),
-        "weekly" or "daily": the last weekday of the period decides, the next quote fills.
+        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``.
+        start, end: first and last trade date, both inclusive; default: all there is with verified rates.
+        universe: the currencies to rank and hold: codes, a name (``"g10"``, ``"em"``, ``"all"``), a
+            :class:`~fxcarry.universe.Universe` or a path to a file of memberships; default: the nine other G10
+            currencies.
+        feed: prices and rates; default: ECB fixings and G10 policy rates (``fxcarry-ecb``).
+        rules: risk rules; ``None`` = the default set, ``[]`` = none.
+        costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads.
+        markup: annual decimal the broker keeps on each side's financing; default: 0.01.
+        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns; default:
+            1,000,000.
+        account_currency: the currency of the account, ranked only if listed in ``universe``; default: USD.
+        rebalance: "monthly" (default), "weekly" or "daily": the last weekday of the period decides, the next quote
+            fills.
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
         config: a configuration (or its path) whose settings apply where no argument is given.
         history: a history read before, so that several runs share it.

@@ -238,7 +238,7 @@ FLAGS = (
     Flag("HKD", "peg", "linked to USD at 7.80, since 2005-05-18 within 7.75 to 7.85", date(1983, 10, 17)),
     Flag("SAR", "peg", "fixed to USD at 3.75", date(1986, 6, 1)),
     Flag("BGN", "peg", "currency board, 1.95583 to EUR", date(1999, 1, 1), date(2025, 12, 31)),
-    Flag("CNY", "peg", "pegged to USD at 8.28", date(1994, 1, 1), date(2005, 7, 21)),
+    Flag("CNY", "peg", "held near 8.28 per USD", date(1994, 1, 1), date(2005, 7, 21)),
     Flag("CNY", "managed", "managed within a daily band around a fixing", date(2005, 7, 21)),
     Flag("CNH", "managed", "the offshore price of CNY, which is managed", date(2010, 7, 19)),
     Flag("MYR", "peg", "fixed to USD at 3.80", date(1998, 9, 2), date(2005, 7, 21)),
