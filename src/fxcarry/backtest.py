@@ -307,7 +307,8 @@ def backtest(
 
     Args:
         strategy: the name of a strategy, ``path/to/file.py:name`` or ``module:name`` of your own, or any callable
-        ``(view, account) -> weights by currency``. start, end: first and last trade date, both inclusive; default: all there is with verified rates. universe: the currencies to rank
+        ``(view, account) -> weights by currency``. start, end: first and last trade date, both inclusive; default: all
+        there is with verified rates. universe: the currencies to rank
         and hold; default: the nine other G10 currencies. feed: prices and rates; default: ECB fixings and G10 policy
         rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none. costs: spread, slippage,
         commission; ``None`` = no trading costs; default: typical retail spreads. markup: annual decimal the broker
