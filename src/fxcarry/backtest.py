@@ -307,7 +307,8 @@ def backtest(
     """Run a strategy over stored history, with the engine that trades live.
 
     Args:
-        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``.
+        strategy: the name of a strategy, ``path/to/file.py:name`` or ``module:name`` of your own, or any callable
+            ``(view, account) -> weights by currency``.
         start, end: first and last trade date, both inclusive; default: all there is with verified rates.
         universe: the currencies to rank and hold: codes, a name (``"g10"``, ``"em"``, ``"all"``), a
             :class:`~fxcarry.universe.Universe` or a path to a file of memberships; default: the nine other G10
