@@ -36,7 +36,9 @@ NOT_FOR_TESTING = {"cli", "build"}
 NOT_FOR_PLUGINS = {"engine", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
 HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
-    "hmmlearn", "sklearn", "statsmodels",
+    "hmmlearn",
+    "sklearn",
+    "statsmodels",
 }
 CHANGES = {
     "add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "sort", "update",

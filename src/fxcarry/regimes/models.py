@@ -25,6 +25,7 @@ from fxcarry.regimes.volatility import ALL_ROWS, TRADING_DAYS, at_least, foreign
 WEEK = 5
 MONTH = 21
 _FEW = 2 * TRADING_DAYS  # rows a model is not fitted below
+_LEAST_LABELS = 12
 
 
 def needs(package: str) -> Any:
@@ -99,7 +100,7 @@ class _TwoStates:
         if cut < self.warmup:
             return 0.0
         past, returns = basket_returns(spot[:cut]), basket_returns(spot)
-        if len(past) < _FEW // WEEK - 1 or not past.any():
+        if not past.any():  # a peg has one state
             return 0.0
         fitted = self._fits.get((past,), partial(_quietly, partial(self._fit, past)))
         found = float(self._filter(fitted, returns))
@@ -131,10 +132,10 @@ class MarkovSwitching(_TwoStates):
         return switching.MarkovRegression(returns, k_regimes=2, trend="c", switching_variance=True)
 
     def _fit(self, past: FloatArray) -> FloatArray:
-        return np.asarray(self._model(past).fit(disp=False).params)
+        return np.asarray(self._model(past).fit(disp=False, cov_type="none").params)
 
     def _filter(self, fitted: FloatArray, returns: FloatArray) -> float:
-        known = self._model(returns).filter(fitted).filtered_marginal_probabilities
+        known = self._model(returns).filter(fitted, cov_type="none").filtered_marginal_probabilities
         return float(known[-1, turbulent(fitted[-2:])])
 
 
@@ -210,16 +211,13 @@ class LogisticRegime:
         cut = len(spot) // self.refit * self.refit
         if cut < self.warmup:
             return 0.0
-        carry = self._carry(view, len(spot))
-        features, book = features_of(spot, carry, self.k)
-        days = purged(features, cut)
-        fitted = self._fits.get((spot[:cut], carry[:cut]), partial(self._fit, features, book, days))
-        if not np.isfinite(features[-1]).all():
-            return 0.0
-        return float(fitted(features[-1]))
+        carry = self._carry(view)
+        fitted = self._fits.get((spot[:cut], carry[:cut]), partial(self._fit, spot[:cut], carry[:cut]))
+        [now], _ = features_of(spot, carry, self.k, np.array([len(spot) - 1]))
+        return float(fitted(now)) if np.isfinite(now).all() else 0.0
 
-    def _carry(self, view: MarketView, rows: int) -> FloatArray:
-        at: TimeArray = view.history(ALL_ROWS).index.tz_localize(None).to_numpy().astype("datetime64[ns]")[-rows:]
+    def _carry(self, view: MarketView) -> FloatArray:
+        at: TimeArray = view.history(ALL_ROWS).index.to_numpy(dtype="datetime64[ns]")
         names = [c for c in view.currencies if c != view.account_currency]
         missing = [c for c in (*names, view.account_currency) if c not in self.rates]
         if missing:
@@ -230,37 +228,42 @@ class LogisticRegime:
         ours = self.rates[view.account_currency].values(at)
         return np.stack([self.rates[c].values(at) - ours for c in names], 1)
 
-    def _fit(self, features: FloatArray, book: FloatArray, days: Any) -> Callable[[FloatArray], float]:
+    def _fit(self, spot: FloatArray, carry: FloatArray) -> Callable[[FloatArray], float]:
+        days = purged(len(spot))
+        features, book = features_of(spot, carry, self.k, days)
         label = book[days + MONTH] < book[days]
-        if len(days) < 12 or label.all() or not label.any():
-            share = float(label.mean()) if len(days) else 0.0
+        is_known = np.isfinite(features).all(1)
+        features, label = features[is_known], label[is_known]
+        if len(label) < _LEAST_LABELS or label.all() or not label.any():
+            share = float(label.mean()) if len(label) else 0.0
             return lambda row: share  # nothing to tell apart
         linear, preprocessing, pipeline = map(
             needs, ("sklearn.linear_model", "sklearn.preprocessing", "sklearn.pipeline")
         )
         model = pipeline.make_pipeline(preprocessing.StandardScaler(), linear.LogisticRegression(C=self.c))
-        model.fit(features[days], label)
+        model.fit(features, label)
         return lambda row: float(model.predict_proba(row[None])[0, 1])
 
 
-def purged(features: FloatArray, cut: int) -> Any:
-    """The days a fit at ``cut`` may learn from: one of every 21 rows, its features known, its label over by the cut."""
-    days = np.arange(0, max(cut - MONTH, 0), MONTH)
-    return days[np.isfinite(features[days]).all(1)]
+def purged(cut: int) -> Any:
+    """The days a fit on ``cut`` rows may learn from: one of every 21, each with its next 21 rows over by the cut."""
+    return np.arange(0, cut - MONTH, MONTH)
 
 
-def features_of(spot: FloatArray, carry: FloatArray, k: int) -> tuple[FloatArray, FloatArray]:
-    """A row of features for each row of prices, and the log value of the carry book (``k`` a side) at each.
+def features_of(spot: FloatArray, carry: FloatArray, k: int, days: Any) -> tuple[FloatArray, FloatArray]:
+    """The features of the rows ``days``, and the log value of the carry book (``k`` a side) at the end of every row.
 
     ``carry`` is what each currency paid (annual) as known at the row. NaN where a feature is not known.
     """
     returns = np.vstack([np.full((1, spot.shape[1]), np.nan), np.diff(np.log(spot), axis=0)])
     book = np.cumsum(_book_returns(returns, carry, k))
-    high = np.maximum(book, _rolling_max(book, TRADING_DAYS))
-    slow, fast = realised_volatility(spot, 63), realised_volatility(spot, MONTH)
+    slow, fast = realised_volatility(spot, 3 * MONTH)[days], realised_volatility(spot, MONTH)[days]
     with np.errstate(invalid="ignore", divide="ignore"):
         change = np.where(slow > 0, fast / slow - 1.0, np.nan)
-    return np.column_stack([slow, change, _mean_correlation(returns, 63), _dispersion(carry), book - high]), book
+    correlation = [mean_correlation(returns[max(0, day + 1 - 3 * MONTH) : day + 1]) for day in days]
+    fall = [book[day] - book[max(0, day + 1 - TRADING_DAYS) : day + 1].max() for day in days]
+    features = np.column_stack([slow, change, correlation, _dispersion(carry[days]), fall])
+    return features.reshape(len(days), 5), book
 
 
 def _book_returns(returns: FloatArray, carry: FloatArray, k: int) -> FloatArray:
@@ -275,27 +278,18 @@ def _book_returns(returns: FloatArray, carry: FloatArray, k: int) -> FloatArray:
     return np.asarray((np.where(usable, earned, 0.0)).sum(1) / np.maximum(side, 1))
 
 
-def _rolling_max(values: FloatArray, window: int) -> FloatArray:
-    padded = np.concatenate([np.full(window - 1, -np.inf), values])
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, window).max(1))
+def mean_correlation(returns: FloatArray) -> float:
+    """Mean correlation of the pairs of columns, of daily returns whose mean is taken to be zero; NaN below two columns.
 
-
-def _mean_correlation(returns: FloatArray, window: int) -> FloatArray:
-    """Mean pairwise correlation over a window, from the variance of the sum of standardised returns.
-
-    Σᵢⱼ ρᵢⱼ = var(Σ zᵢ) with z of unit root mean square in the window, so the mean of ρ off the diagonal is
-    (Σᵢⱼ ρᵢⱼ − n) / (n (n − 1)).
+    From the sum of the standardised returns: with z of unit mean square, mean((Σᵢ zᵢ)²) = Σᵢⱼ ρᵢⱼ, of which n are 1.
     """
-    answer = np.full(len(returns), np.nan)
-    for row in range(window, len(returns), 1):
-        block = returns[row + 1 - window : row + 1]
-        size = np.sqrt((block**2).mean(0))
-        known = np.isfinite(size) & (size > 0)
-        n = int(known.sum())
-        if n >= 2:
-            total = ((block[:, known] / size[known]).sum(1) ** 2).mean()
-            answer[row] = (total - n) / (n * (n - 1))
-    return answer
+    size = np.sqrt((returns**2).mean(0))
+    known = np.isfinite(size) & (size > 0)
+    n = int(known.sum())
+    if n < 2:
+        return float("nan")
+    total = ((returns[:, known] / size[known]).sum(1) ** 2).mean()
+    return float((total - n) / (n * (n - 1)))
 
 
 def _dispersion(carry: FloatArray) -> FloatArray:

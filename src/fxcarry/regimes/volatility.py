@@ -99,7 +99,8 @@ class VolatilityRegime:
     def __attrs_post_init__(self) -> None:
         if self.leave > self.enter:
             raise ConfigError(
-                f"leave is {self.leave}, above enter, {self.enter}", hint="it ends below where it begins: leave <= enter"
+                f"leave is {self.leave}, above enter, {self.enter}",
+                hint="it ends below where it begins: leave <= enter",
             )
 
     def __call__(self, view: MarketView) -> float:
