@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_falls_are_apart_deep_enough_and_all_there_are(seed, size, fall):
     assert all(nav[trough] <= nav[peak] * (1 - fall) for peak, trough in found)
     assert all(nav[trough] == nav[peak : trough + 1].min() for peak, trough in found)
     assert all(nav[peak] == nav[peak : trough + 1].max() for peak, trough in found)
-    assert all(one[1] < other[0] for one, other in zip(found, found[1:]))
+    assert all(one[1] < other[0] for one, other in pairwise(found))
     outside = np.ones(len(nav), bool)
     for peak, trough in found:
         outside[peak : trough + 1] = False
