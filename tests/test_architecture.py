@@ -24,7 +24,7 @@ TIERS = {
     8: ["screen", "stress", "lookahead", "evidence", "backtest", "build", "builtins", "config", "plugins"],
     7: ["report", "trials", "statistics"],
     6: ["engine"],
-    5: ["routing", "simulation", "journal", "ledger", "strategies", "answers", "risk", "orders", "tape"],
+    5: ["routing", "simulation", "journal", "ledger", "regimes", "strategies", "answers", "risk", "orders", "tape"],
     4: ["allocation", "covariance", "costs", "universe", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
@@ -35,7 +35,11 @@ PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() 
 NOT_FOR_TESTING = {"cli", "build"}
 NOT_FOR_PLUGINS = {"engine", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
-HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"}
+HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
+    "hmmlearn",
+    "sklearn",
+    "statsmodels",
+}
 CHANGES = {
     "add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "sort", "update",
 }  # fmt: skip
