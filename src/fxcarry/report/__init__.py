@@ -1,6 +1,6 @@
 """What a backtest did, for people: a table for the terminal, files for other programs, one self-contained HTML page."""
 
-from fxcarry.report.files import FILES, check_folder, write_files, write_html
+from fxcarry.report.files import FILES, check_folder, write_files, write_html, write_page
 from fxcarry.report.text import PERIODS, comparison_table, footer, render, summary
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "summary",
     "write_files",
     "write_html",
+    "write_page",
 ]

@@ -17,6 +17,8 @@ from fxcarry.report import text
 from fxcarry.report.charts import Days, bar_chart, line_chart, weight_chart
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from fxcarry.backtest import BacktestResult
 
 _PARTS = ("spot", "carry", "cost", "other")
@@ -25,14 +27,9 @@ _COLORS = 8
 
 def page(results: Sequence[BacktestResult], others: Mapping[str, Mapping[str, BacktestResult]]) -> str:
     """The page about ``results`` and their variants. Everything that is not a chart is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
     if not results:
         raise ConfigError("there is no result to report", hint="run at least one strategy")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["pct"] = _percent
-    environment.filters["minus"] = _minus
-    template = environment.from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
+    template = environment().get_template("template.html")
     sections = [_section(r, others.get(r.strategy, {})) for r in results]
     return template.render(
         title=f"{sections[0]['name']}: carry backtest" if len(sections) == 1 else f"{len(sections)} carry strategies",
@@ -42,6 +39,23 @@ def page(results: Sequence[BacktestResult], others: Mapping[str, Mapping[str, Ba
         notes=list(dict.fromkeys(note for r in results for note in r.notes)),
         disclaimer=text.DISCLAIMER,
     )
+
+
+def environment() -> Environment:
+    """What lays out a page: it finds ``template.html``, whose blocks ``title`` and ``main`` another page may replace,
+    and escapes everything that is not a chart."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    found = Environment(
+        loader=FunctionLoader(lambda name: files("fxcarry.report").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["pct"] = _percent
+    found.filters["minus"] = _minus
+    return found
 
 
 def _overview(results: Sequence[BacktestResult]) -> dict[str, Any]:
