@@ -111,7 +111,7 @@ def inference(result: WalkForwardResult) -> Iterator[str]:
     if result.pbo is not None:
         yield (
             f"Probability of overfitting over the {tried} configurations: {100 * result.pbo:.0f}% of the splits in "
-            "which the best in one half was below the middle in the other (CSCV); 50% is chance."
+            "which the best in one half was not above the middle in the other (CSCV); 50% is chance."
         )
     else:
         yield f"Probability of overfitting: n/a, {result.pbo_reason}."
