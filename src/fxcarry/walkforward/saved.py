@@ -36,6 +36,7 @@ class Saved:
 
     def __init__(self, path: Path | None, key: str) -> None:
         self._path, self._key = path, key
+        self._errors: dict[str, DataError] = {}
         self._tracks: dict[str, Any] = {} if path is None else self._read(path)
 
     def get(self, name: str, run: Callable[[], Track]) -> Track:
@@ -46,11 +47,12 @@ class Saved:
                 self._tracks[name] = {"day": [str(d) for d in track.day], "returns": track.returns.tolist()}
             except DataError as error:
                 self._tracks[name] = {_ERROR: error.message, "hint": error.hint}
+                self._errors[name] = error
             if self._path is not None:
                 self._write(self._path)
         found = self._tracks[name]
         if _ERROR in found:
-            raise DataError(found[_ERROR], hint=found["hint"])
+            raise self._errors.get(name) or DataError(found[_ERROR], hint=found["hint"])
         return Track(np.array(found["day"], "datetime64[D]"), np.array(found["returns"], float))
 
     def _read(self, path: Path) -> dict[str, Any]:
