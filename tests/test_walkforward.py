@@ -410,7 +410,8 @@ def test_round_trips_close_on_their_days(history):
 def test_a_halt_is_shown_and_does_not_silence_the_choices(history, registry):
     result = walk_forward(Hold(size=2.0), history=history, trials=registry, **{**SHAPE, "rules": [Drawdown(0.02)]})
     row, bare, *_ = result.table()
-    assert row["halted"] and not bare["halted"]
+    assert row["halted"]
+    assert not bare["halted"]
     last = result.windows[-1]
     assert last.figures["sharpe"] is None
     assert last.figures["reason"] == "the returns have no volatility"
@@ -447,7 +448,8 @@ def test_candidates_that_cannot_run_through_a_gap_are_run_on_each_window(history
     grid = {"currency": ("JPY", "GBP")}
     result = walk_forward(Hold(), grid=grid, history=broken, trials=registry, is_expanding=False, **SHAPE)
     assert [w.error is None for w in result.windows] == [False, True, True, True]
-    assert result.pbo is None and "no price" in str(result.pbo_reason)
+    assert result.pbo is None
+    assert "no price" in str(result.pbo_reason)
     window = result.windows[1].window
     alone = backtest(
         Hold("GBP"), history=broken, universe=FOUR, rules=[], start=window.train_start,
@@ -502,7 +504,8 @@ def test_one_configuration_is_one_trial(fixed):
     assert fixed.trials == fixed.card["trials"] == 1
     assert fixed.card["dsr"] is None
     assert "1 trial" in render([fixed])
-    assert fixed.pbo is None and "nothing was chosen" in fixed.pbo_reason
+    assert fixed.pbo is None
+    assert "nothing was chosen" in fixed.pbo_reason
 
 
 def test_rules_make_another_trial(history, registry):
@@ -644,15 +647,20 @@ def test_the_file_of_another_run_is_refused(history, kept, tmp_path, registry, c
     assert file.read_bytes() == kept
 
 
-def test_more_test_years_may_use_the_same_file(history, tmp_path, registry):
-    """What is kept are runs over the whole period, which windows do not change."""
-    file = tmp_path / "walk.json"
-    run: dict[str, Any] = {"grid": {"size": (0.1, 0.2)}, "history": history, "trials": registry, "resume": file}
-    walk_forward(Hold(), **run, **SHAPE)
-    assert len(walk_forward(Hold(), **run, **{**SHAPE, "train_years": 4}).windows) == 2
+def test_other_windows_may_use_the_same_file(history, tmp_path, registry):
+    """What is kept are runs by their dates: those over the whole period, which windows do not change, and others."""
+    broken = with_gap(history, "2010-06-01", "2010-12-15")
+    run: dict[str, Any] = {"grid": {"currency": ("JPY", "GBP")}, "history": broken, "trials": registry, **SHAPE}
+    run["is_expanding"] = False
+    walk_forward(Hold(), resume=tmp_path / "walk.json", **run)
+    longer = run | {"train_years": 3, "end": "2015-12-31"}
+    again = walk_forward(Hold(), resume=str(tmp_path / "walk.json"), **longer)
+    fresh = walk_forward(Hold(), **longer)
+    assert [w.scores for w in again.windows] == [w.scores for w in fresh.windows]
+    assert [w.error is None for w in again.windows] == [False, True, True]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"key": "x"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "not json", '{"key": "x"}', '{"key": "x", "tracks": 1}'])
 def test_what_is_no_such_file_is_refused(history, tmp_path, registry, text):
     file = tmp_path / "walk.json"
     file.write_text(text)
@@ -670,14 +678,13 @@ def test_a_file_that_cannot_be_written_is_named(history, tmp_path, registry):
         walk_forward(Hold(), resume=tmp_path, **run)
 
 
-@pytest.mark.parametrize("what", ["strategy", "score"])
-def test_what_may_have_changed_since_cannot_be_resumed(history, tmp_path, registry, what):
+@pytest.mark.parametrize(
+    ("strategy", "score"), [(flat, running.net_sharpe), (Hold(), lambda r: 0.0)], ids=["strategy", "score"]
+)
+def test_what_may_have_changed_since_cannot_be_resumed(history, tmp_path, registry, strategy, score):
     run: dict[str, Any] = {"history": history, "trials": registry, "resume": tmp_path / "walk.json", **SHAPE}
     with pytest.raises(ConfigError, match="cannot be known whether it has changed"):
-        if what == "strategy":
-            walk_forward(flat, **run)
-        else:
-            walk_forward(Hold(), score=lambda r: 0.0, **run)
+        walk_forward(strategy, score=score, **run)
 
 
 def test_a_class_without_source_cannot_be_resumed(history, tmp_path, registry):
@@ -735,7 +742,8 @@ def test_what_cannot_be_compared_is_refused(fixed, history, registry):
     assert "less Flip" not in render([fixed, euro])
     nothing = walk_forward(flat, history=history, trials=registry, **SHAPE)
     [row] = compare([fixed, nothing])
-    assert row["difference"] is None and row["reason"] == "one of the two never moved"
+    assert row["difference"] is None
+    assert row["reason"] == "one of the two never moved"
     json.dumps(row, allow_nan=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def found_in(start: date, length: int, shape: dict[str, Any]) -> tuple[date, Any
 def test_tests_are_disjoint_and_leave_nothing_out(start, length, shape):
     end, found = found_in(start, length, shape)
     assert found[-1].test_end == end + timedelta(1)
-    for one, other in zip(found, found[1:]):
+    for one, other in pairwise(found):
         assert one.test_end == other.test_start
     counts = sum((w.test_end - w.test_start).days for w in found)
     assert counts == (end - found[0].test_start).days + 1
@@ -80,7 +81,8 @@ def test_returns_rebuild_the_nav_until_it_is_lost(path):
     nav = np.r_[100.0, np.round(path, 6)]
     nav[np.abs(nav) < 1e-3] = 0.0
     returns = solvent_returns(nav)
-    assert (returns >= -1).all() and np.isfinite(returns).all()
+    assert (returns >= -1).all()
+    assert np.isfinite(returns).all()
     alive = np.logical_and.accumulate(nav > 0)
     assert np.cumprod(1 + returns)[alive[1:]] == pytest.approx(nav[1:][alive[1:]] / 100)
     assert not returns[~alive[:-1]].any()

@@ -6,7 +6,7 @@ the test years alone, as one account that trades through all of them and pays fo
 
 from fxcarry.walkforward.compare import at_equal_volatility, compare
 from fxcarry.walkforward.page import write_html
-from fxcarry.walkforward.result import WalkForwardResult, WindowResult
+from fxcarry.walkforward.result import Stitched, WalkForwardResult, WindowResult
 from fxcarry.walkforward.run import net_sharpe, walk_forward
 from fxcarry.walkforward.schedule import Scheduled, candidates
 from fxcarry.walkforward.text import render
@@ -14,6 +14,7 @@ from fxcarry.walkforward.windows import Window, windows
 
 __all__ = [
     "Scheduled",
+    "Stitched",
     "WalkForwardResult",
     "Window",
     "WindowResult",

@@ -71,7 +71,7 @@ def walk_forward(
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
     trials: TrialRegistry | None = None,
-    resume: Path | None = None,
+    resume: str | Path | None = None,
     name: str | None = None,
     progress: Progress = no_progress,
 ) -> WalkForwardResult:
@@ -87,8 +87,9 @@ def walk_forward(
     the first test day on (with a weekly schedule, from the first week's end on). The same choices are run without
     rules, without the mark-up and without interest.
 
-    A window whose prices or rates fail (DataError) is reported with its reason and left out; the account then starts
-    afresh in the next one. Every configuration run, and the result itself, is recorded in ``trials``.
+    A window whose prices or rates fail (DataError), in test or for any candidate in train, is reported with its reason
+    and left out; the account then starts afresh in the next one. Every configuration run, and the result itself, is
+    recorded in ``trials``.
 
     Args:
         strategy: the name of a strategy, a strategy, or with a ``grid`` a callable that makes one from keywords.
@@ -161,7 +162,7 @@ def walk_forward(
         settings=settings,
         history=history,
         registry=TrialRegistry() if trials is None else trials,
-        saved=Saved(resume, key),
+        saved=Saved(None if resume is None else Path(resume), key),
         shape=shape,
         progress=progress,
     )
@@ -266,10 +267,10 @@ class _Walk:
         window = self.planned[place]
         try:
             try:
-                track = self._track(number, self.begin, self.finish, str(number))
+                track = self._track(number, self.begin, self.finish)
             except DataError:
                 until = window.train_end - timedelta(1)
-                track = self._track(number, window.train_start, until, f"{number}/{place}")
+                track = self._track(number, window.train_start, until)
             first, end = np.datetime64(window.train_start, "D"), np.datetime64(window.train_end, "D")
             value = float(self.score(track.returns[(track.day >= first) & (track.day < end)]))
         except DataError as error:
@@ -277,7 +278,7 @@ class _Walk:
             return None
         return value if math.isfinite(value) else None
 
-    def _track(self, number: int, first: date, last: date, name: str) -> Track:
+    def _track(self, number: int, first: date, last: date) -> Track:
         def run() -> Track:
             setting, strategy = self.tried[number]
             result = self._backtest(strategy, first, last, rules=[])
@@ -287,7 +288,7 @@ class _Walk:
             self.registry.record(configuration, returns, PERIODS, name=self.name)
             return Track(result.books.day[1:].astype("datetime64[D]"), returns)
 
-        return self.saved.get(name, run)
+        return self.saved.get(f"{number} {first} {last}", run)
 
     @staticmethod
     def _told(told: Any, setting: Mapping[str, Any]) -> Any:
@@ -307,7 +308,7 @@ class _Walk:
     def _overfitting(self) -> tuple[float | None, str | None]:
         """Probability of backtest overfitting over the candidates' daily returns, or why there is none."""
         try:
-            tracks = [self._track(n, self.begin, self.finish, str(n)) for n in range(len(self.tried))]
+            tracks = [self._track(n, self.begin, self.finish) for n in range(len(self.tried))]
             matrix = np.stack([track.returns for track in tracks], 1)
             return statistics.probability_of_backtest_overfitting(matrix, _BLOCKS), None
         except DataError as error:

@@ -59,7 +59,7 @@ class Saved:
         hint = "name another file, or delete this one to start again"
         try:
             found = json.loads(path.read_text("utf-8"))
-            key, tracks = found["key"], found["tracks"]
+            key, tracks = found["key"], dict(found["tracks"])
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -70,7 +70,7 @@ class Saved:
             raise ConfigError(
                 f"{path} belongs to another run: the strategy, grid, settings, data or version differ", hint=hint
             )
-        return dict(tracks)
+        return tracks
 
     def _write(self, path: Path) -> None:
         try:
@@ -97,7 +97,13 @@ def key_of(settings: Mapping[str, Any], history: MarketHistory) -> str:
     digest = hashlib.sha256(text.encode())
     arrays = [history.times.astype("datetime64[ns]"), history.spot]
     arrays += [] if history.half_spread is None else [history.half_spread]
-    names = [history.numeraire, history.calendar, str(history.rates_verified_until), *history.currencies]
+    names = [
+        history.numeraire,
+        history.calendar,
+        str(history.interval),
+        str(history.rates_verified_until),
+        *history.currencies,
+    ]
     for currency, series in sorted(history.rates.items()):
         names.append(f"{currency} {series.day_count}")
         arrays += [series.as_of, series.available_at, series.value]

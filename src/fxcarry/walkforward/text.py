@@ -140,6 +140,8 @@ def definitions(results: Sequence[WalkForwardResult]) -> Iterator[str]:
         f"Figures are per year of {PERIODS} trading days, from test days only. Sharpe ± SE: one standard error "
         "(Mertens 2002). Win rate: share of round trips closed that made money, interest and cost included."
     )
+    if any(len(result.candidates) > 1 for result in results):
+        yield "A train score is the best of those tried, so it is too high to expect it again."
     yield "Train and test are half-open: the end is the first day that does not belong to it."
     yield from dict.fromkeys(f"Note: {printable(note)}" for result in results for note in result.notes)
     yield DISCLAIMER
