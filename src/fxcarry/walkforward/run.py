@@ -89,7 +89,7 @@ def walk_forward(
 
     A window whose prices or rates fail (DataError), in test or for any candidate in train, is reported with its reason
     and left out; the account then starts afresh in the next one. Every configuration run, and the result itself, is
-    recorded in ``trials``.
+    recorded in ``trials``; the accounts without mark-up and without interest are not, since nobody can earn them.
 
     Args:
         strategy: the name of a strategy, a strategy, or with a ``grid`` a callable that makes one from keywords.
