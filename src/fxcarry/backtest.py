@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from fxcarry import statistics
 from fxcarry.clock import Frequency
@@ -179,6 +180,17 @@ class BacktestResult:
 
         A round trip runs in one instrument from flat (or a change of sign) to flat (or the next change of sign).
         """
+        return self._round_trips[1]
+
+    @property
+    def round_trip_days(self) -> NDArray[np.datetime64]:
+        """The trade date on which each of ``round_trips`` was closed."""
+        days: NDArray[np.datetime64] = self.columns.day[self._round_trips[0]].astype("datetime64[D]")
+        return days
+
+    @cached_property
+    def _round_trips(self) -> tuple[NDArray[np.int64], FloatArray]:
+        """The tick at which each round trip was closed, and its P&L."""
         log = self.journal.log
         assert log is not None
         scale = 10 ** minor_digits(log.account_currency)
@@ -187,6 +199,7 @@ class BacktestResult:
         profit = [0.0] * len(log.names)
         opened = [0] * len(log.names)
         closed: list[float] = []
+        ticks: list[int] = []
         for f in log.fills:
             j = f.instrument
             now = units[j] + f.units
@@ -196,9 +209,10 @@ class BacktestResult:
                 opened[j] = f.tick
             elif now == 0 or now * units[j] < 0:
                 closed.append(profit[j] + float(financing[f.tick, j] - financing[opened[j], j]))
+                ticks.append(f.tick)
                 profit[j], opened[j] = 0.0, f.tick
             units[j] = now
-        return np.array(closed)
+        return np.array(ticks, np.int64), np.array(closed)
 
     @cached_property
     def stats(self) -> dict[str, Any]:
