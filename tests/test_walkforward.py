@@ -367,7 +367,7 @@ def test_the_choices_are_what_is_traded(history, chosen):
 
 
 def test_the_four_accounts_differ_by_what_they_leave_out(chosen):
-    assert [r["kind"] for r in chosen.table()] == ["traded", "no_rules", "gross", "spot_only"]
+    assert [r["kind"] for r in chosen.table()] == ["traded", "no_rules", "routed", "gross", "spot_only"]
     returns = {r["kind"]: r["annual_return"] for r in chosen.table()}
     assert returns["gross"] - returns["no_rules"] == pytest.approx(0.01 * 0.5, rel=0.1)  # 1 % of half of NAV
     assert returns["spot_only"] != returns["gross"]
@@ -375,7 +375,7 @@ def test_the_four_accounts_differ_by_what_they_leave_out(chosen):
 
 
 def test_without_rules_there_is_no_second_row_of_them(fixed):
-    assert [r["kind"] for r in fixed.table()] == ["traded", "gross", "spot_only"]
+    assert [r["kind"] for r in fixed.table()] == ["traded", "routed", "gross", "spot_only"]
     assert fixed.table()[0]["label"] == "without rules"
     assert fixed.runs["no_rules"].nav.tolist() == fixed.runs["traded"].nav.tolist()
 
@@ -581,7 +581,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(history, tmp_path, monkeypa
         return walk_forward(Hold(), grid={"currency": FOUR}, history=history, trials=trials, **SHAPE, **more)
 
     whole = run("whole")
-    assert ran == ["Hold"] * 4 + ["Scheduled"] * 3
+    assert ran == ["Hold"] * 4 + ["Scheduled"] * 4
     ran.clear()
     file = tmp_path / "walk.json"
     with pytest.raises(KeyboardInterrupt):
@@ -590,14 +590,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(history, tmp_path, monkeypa
     seen: list[tuple[int, int]] = []
     ran.clear()
     resumed = run("parts", resume=file, progress=lambda *at: seen.append(at))
-    assert ran == ["Hold"] * 2 + ["Scheduled"] * 3
+    assert ran == ["Hold"] * 2 + ["Scheduled"] * 4
     assert resumed.to_dict() == whole.to_dict()
     assert resumed.nav.tolist() == whole.nav.tolist()
-    assert seen == [(n, 8) for n in range(1, 9)]
+    assert seen == [(n, 9) for n in range(1, 10)]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     ran.clear()
     assert run("parts", resume=file).to_dict() == whole.to_dict()
-    assert ran == ["Scheduled"] * 3
+    assert ran == ["Scheduled"] * 4
 
 
 def test_a_failed_candidate_is_remembered_too(history, tmp_path, registry):

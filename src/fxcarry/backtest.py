@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fxcarry.config import Config
 
 RETAIL = Costs()
+_NEW_YORK = ZoneInfo("America/New_York")
 DEFAULT_MARKUP = 0.01
 DEFAULT_CASH = 1_000_000
 Day = date | datetime | str
@@ -458,23 +459,13 @@ def _trades_between(first: date, before: date) -> bool:
     return any(day.weekday() < 5 and (day.month, day.day) not in closed for day in days.tolist())
 
 
-def period_of(
-    history: MarketHistory,
-    start: Day | None,
-    end: Day | None,
-    universe: Universe,
-    account_currency: str,
-    *,
-    needs_rates: bool,
-) -> tuple[datetime, datetime, Universe, list[str]]:
-    """First and last instant of the run, the universe without who is never in it then, and notes.
-
-    Clear errors where the data cannot carry it: a price and a rate are needed while a currency is a member.
-    """
+def days_of(
+    history: MarketHistory, start: Day | None, end: Day | None, *, needs_rates: bool
+) -> tuple[date, date, list[str]]:
+    """First and last trade date of a run over ``history``, and notes; ConfigError or DataError outside it."""
     if not len(history):
         raise MissingDataError("the history is empty", hint="check the source")
-    new_york = ZoneInfo("America/New_York")
-    first_day, last_day = (t.astimezone(new_york).date() for t in (history.start, history.end))
+    first_day, last_day = (t.astimezone(_NEW_YORK).date() for t in (history.start, history.end))
     notes: list[str] = []
     verified = history.rates_verified_until
     good = last_day
@@ -503,6 +494,24 @@ def period_of(
             )
         elif good < last_day and end is None:
             notes.append(f"prices go on to {last_day}, but rates are verified only until {verified:%Y-%m-%d}")
+    return begin, finish, notes
+
+
+def period_of(
+    history: MarketHistory,
+    start: Day | None,
+    end: Day | None,
+    universe: Universe,
+    account_currency: str,
+    *,
+    needs_rates: bool,
+) -> tuple[datetime, datetime, Universe, list[str]]:
+    """First and last instant of the run, the universe without who is never in it then, and notes.
+
+    Clear errors where the data cannot carry it: a price and a rate are needed while a currency is a member.
+    """
+    begin, finish, notes = days_of(history, start, end, needs_rates=needs_rates)
+    last_day = history.end.astimezone(_NEW_YORK).date()
     universe = universe_of(universe.between(begin, finish), account_currency)
     everyone = tuple(dict.fromkeys((*universe.currencies, account_currency)))
     known = coverage(history, everyone)
@@ -548,8 +557,8 @@ def period_of(
             )
     notes += universe.notes(begin, finish)
     return (
-        datetime.combine(begin, time(0), new_york).astimezone(UTC),
-        datetime.combine(finish, time(16, 59, 59), new_york).astimezone(UTC),
+        datetime.combine(begin, time(0), _NEW_YORK).astimezone(UTC),
+        datetime.combine(finish, time(16, 59, 59), _NEW_YORK).astimezone(UTC),
         universe,
         notes,
     )

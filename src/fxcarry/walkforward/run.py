@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import attrs
 import numpy as np
 
 from fxcarry import statistics
-from fxcarry.backtest import RETAIL, BacktestResult, Day, backtest, period_of, universe_of
+from fxcarry.backtest import RETAIL, BacktestResult, Day, Routing, backtest, days_of, period_of
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
 from fxcarry.engine import Progress, no_progress
@@ -23,7 +22,9 @@ from fxcarry.market import MarketHistory
 from fxcarry.model import FloatArray, check_currency
 from fxcarry.protocols import RiskRule, Strategy
 from fxcarry.report import PERIODS
+from fxcarry.routing import LeastCost
 from fxcarry.trials import TrialRegistry, family_of
+from fxcarry.universe import Universe, UniverseLike, universe_of
 from fxcarry.walkforward.result import Stitched, WalkForwardResult, WindowResult, plain, solvent_returns
 from fxcarry.walkforward.saved import Saved, Track, key_of
 from fxcarry.walkforward.schedule import Scheduled, candidates
@@ -32,7 +33,6 @@ from fxcarry.walkforward.windows import Window, windows
 if TYPE_CHECKING:
     from fxcarry.config import Config
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _BLOCKS = 16
 _CONTINUOUS = (
     "Test windows are one account: a configuration starts from what the one before held, and pays for the change."
@@ -61,13 +61,14 @@ def walk_forward(
     is_expanding: bool = True,
     purge_days: int = 31,
     embargo_days: int = 0,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     rules: Sequence[RiskRule] | None = None,
     costs: Costs | None = RETAIL,
     markup: float | None = None,
     cash: float | None = None,
     account_currency: str | None = None,
     rebalance: Frequency | None = None,
+    routing: LeastCost | Routing | None = None,
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
     trials: TrialRegistry | None = None,
@@ -85,11 +86,12 @@ def walk_forward(
     The test windows are then traded as one continuous account by :class:`Scheduled`, which sees all history before each
     decision. It opens flat with ``cash`` at the end of the day before the first test; what is decided then is held from
     the first test day on (with a weekly schedule, from the first week's end on). The same choices are run without
-    rules, without the mark-up and without interest.
+    rules, in the cheapest pairs, without the mark-up and without interest.
 
     A window whose prices or rates fail (DataError), in test or for any candidate in train, is reported with its reason
     and left out; the account then starts afresh in the next one. Every configuration run, and the result itself, is
-    recorded in ``trials``; the accounts without mark-up and without interest are not, since nobody can earn them.
+    recorded in ``trials``; the account in the cheapest pairs is not, since it holds the same, nor are those without
+    mark-up and without interest, since nobody can earn them.
 
     Args:
         strategy: the name of a strategy, a strategy, or with a ``grid`` a callable that makes one from keywords.
@@ -97,7 +99,7 @@ def walk_forward(
         score: what is best in train: a callable of daily net returns, higher is better; default: the Sharpe ratio.
         start, end: first and last trade date, both inclusive; default: all there is with verified rates.
         train_years, test_years, is_expanding, purge_days, embargo_days: see :func:`windows`.
-        universe, rules, costs, markup, cash, account_currency, rebalance, config, history: as in
+        universe, rules, costs, markup, cash, account_currency, rebalance, routing, config, history: as in
             :func:`fxcarry.backtest.backtest`.
         trials: where configurations are recorded; default: ``TrialRegistry()``.
         resume: a file in which each candidate's run is kept, to go on after an interruption; it is made if need be, and
@@ -115,6 +117,7 @@ def walk_forward(
         "cash": cash,
         "account_currency": account_currency,
         "rebalance": rebalance,
+        "routing": routing,
         "config": config,
     }
     chosen: Any = strategy
@@ -132,9 +135,7 @@ def walk_forward(
     if universe is None and other is not None and account_currency in (None, other.account_currency):
         universe = other.universe
     members = universe_of(universe, currency)
-    numeraire = history.numeraire
-    first, last, _ = period_of(history, start, end, (), numeraire, needs_rates=numeraire in history.rates)
-    begin, finish = first.astimezone(_NEW_YORK).date(), last.astimezone(_NEW_YORK).date()
+    begin, finish, _ = days_of(history, start, end, needs_rates=history.numeraire in history.rates)
     shape = {
         "train_years": train_years,
         "test_years": test_years,
@@ -178,6 +179,7 @@ def _costs_and_such(config: Config) -> dict[str, Any]:
         "cash": config.cash,
         "account_currency": config.account_currency,
         "rebalance": config.rebalance,
+        "routing": config.routing,
         "universe": config.universe,
         "venue": venue,
     }
@@ -193,7 +195,7 @@ class _Walk:
     begin: date
     finish: date
     planned: tuple[Window, ...]
-    members: tuple[str, ...]
+    members: Universe
     currency: str
     settings: dict[str, Any]
     history: MarketHistory
@@ -208,7 +210,7 @@ class _Walk:
     def result(self) -> WalkForwardResult:
         """Choose, trade, record, report."""
         has_choice = len(self.tried) > 1
-        self.total = (len(self.tried) if has_choice else 0) + 4
+        self.total = (len(self.tried) if has_choice else 0) + 5
         scores = self._scores() if has_choice else [() for _ in self.planned]
         choices = [self._choose(i, own) for i, own in enumerate(scores)]
         traded = self._trade(choices)
@@ -222,10 +224,10 @@ class _Walk:
         pbo, why = self._overfitting() if has_choice else (None, _GRID_ONLY)
         notes = [_CONTINUOUS, *([_NO_RULES] if has_choice else []), *([_CUT] if len(main) > 1 else [])]
         notes += [note for part in main for note in part.notes]
-        family = family_of({"universe": self.members, "account_currency": self.currency})
+        family = family_of({"universe": self.members.currencies, "account_currency": self.currency})
         return WalkForwardResult(
             strategy=self.name,
-            universe=self.members,
+            universe=self.members.currencies,
             account_currency=self.currency,
             rebalance=main[0].rebalance,
             cash=main[0].cash,
@@ -331,6 +333,7 @@ class _Walk:
             kinds: dict[str, dict[str, Any]] = {
                 "traded": {},
                 "no_rules": {"rules": []},
+                "routed": {"rules": [], "routing": "least-cost"},
                 "gross": {"rules": [], "markup": 0.0},
                 "spot_only": {"rules": [], "financing": None},
             }
