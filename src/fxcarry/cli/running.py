@@ -149,8 +149,8 @@ def _recorded(
 ) -> tuple[TrialRegistry | None, list[str]]:
     """Record what was tried; the registry, or None and why not: a run does not fail for that.
 
-    Without rules is a configuration one could choose. In the cheapest pairs is the same one, without mark-up or interest
-    is nobody's.
+    Without rules is a configuration one could choose. In the cheapest pairs is the same one, and without mark-up or
+    interest is nobody's.
     """
     import attrs
 
