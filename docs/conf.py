@@ -39,7 +39,10 @@ if os.environ.get("FXCARRY_INTERSPHINX"):
         "pandas": ("https://pandas.pydata.org/docs", None),
     }
 nitpick_ignore_regex = [(r"py:.*", r"(?!fxcarry\b).*")]
-nitpick_ignore = [("py:class", "fxcarry.covariance.Matrix")]  # a type alias
+nitpick_ignore = [
+    ("py:class", "fxcarry.covariance.Matrix"),  # a type alias
+    ("py:class", "fxcarry.regimes.models._TwoStates"),  # what two models share
+]
 
 
 def escape_bars(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
