@@ -21,7 +21,7 @@ PLUGINS = {path.name: path / "src" for path in sorted((ROOT / "plugins").iterdir
 # Within a tier, left may import right. backtest() takes a strategy by name, so it stands above build, not below.
 TIERS = {
     9: ["cli"],
-    8: ["screen", "stress", "lookahead", "evidence", "backtest", "build", "builtins", "config", "plugins"],
+    8: ["screen", "stress", "lookahead", "ensemble", "evidence", "backtest", "build", "builtins", "config", "plugins"],
     7: ["report", "trials", "statistics"],
     6: ["engine"],
     5: ["routing", "simulation", "journal", "ledger", "strategies", "answers", "risk", "orders", "tape"],

@@ -397,10 +397,19 @@ def weekly(strategy: Any, history: MarketHistory) -> dict[datetime, np.ndarray]:
     return made
 
 
-def test_staggered_is_the_mean_of_the_last_four_weeks() -> None:
+def prices(view: MarketView, account: Any) -> np.ndarray:
+    """Weights that differ every day: the spot prices."""
+    return np.array(view.values("spot"))
+
+
+prices.reads_account = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("inside", [CarryToVolatility(k=2, lookback=20), prices])
+def test_staggered_is_the_mean_of_the_last_four_weeks(inside: Any) -> None:
     history = market_history(days=330, seed=2)  # New York's clocks change in March and November
-    each = list(weekly(CarryToVolatility(k=2, lookback=20), history).values())
-    staggered = list(weekly(Staggered(CarryToVolatility(k=2, lookback=20)), history).values())
+    each = list(weekly(inside, history).values())
+    staggered = list(weekly(Staggered(inside), history).values())
     assert len(each) == len(staggered) > 60
     for n in range(len(each)):
         np.testing.assert_allclose(staggered[n], np.sum(each[max(0, n - 3) : n + 1], axis=0) / 4, atol=1e-15)
