@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from uuid import uuid4
 
 import pytest
 import pytest_socket
@@ -29,10 +30,12 @@ def _no_network() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No FXCARRY_* variable reaches a test, and nothing a test (or a .env file) sets outlives it."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No FXCARRY_* variable reaches a test, and nothing a test (or a .env file) sets outlives it. Trials are recorded
+    in a file of the test's own."""
     for name in [name for name in os.environ if name.upper().startswith("FXCARRY_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("FXCARRY_TRIALS", str(tmp_path_factory.getbasetemp() / f"{uuid4().hex}.jsonl"))
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

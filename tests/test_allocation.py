@@ -18,6 +18,7 @@ from fxcarry.allocation import (
     mean_variance_array,
     minimum_variance,
     rank_weights,
+    routed_mean_variance_array,
     scale_to_volatility,
     side_bounds,
     sign_weights,
@@ -390,6 +391,60 @@ def test_mean_variance_is_the_optimum_of_an_independent_solver(n: int, tightness
         assert objective(p, w) >= objective(p, np.clip(other, p["lower"], p["upper"])) - 1e-9
         bound += abs(w).sum() > p["gross"] - 1e-10
     assert tightness == INF or bound == 12
+
+
+@pytest.mark.parametrize("tightness", [INF, 0.5])
+@pytest.mark.parametrize("markup", [0.0, 0.002, 0.01, 0.05])
+def test_routed_mean_variance_is_the_optimum_of_an_independent_solver(markup: float, tightness: float) -> None:
+    """As above with one more row: s ≥ |Σw|, the account currency's own weight, and half the mark-up on each."""
+    import piqp
+
+    nets = []
+    for seed in range(20):
+        p = {**problem(9, 500 + seed), "markup": markup}
+        if tightness < INF:
+            p["gross"] = tightness * float(abs(routed_mean_variance_array(**p)).sum())
+        w = routed_mean_variance_array(**p)
+        check_feasible(p, w)
+        nets.append(abs(float(w.sum())))
+        n = 9
+        eye, zero, none = np.eye(n), np.zeros((n, n)), np.zeros((n, 1))
+        matrix = np.zeros((3 * n + 1, 3 * n + 1))
+        matrix[:n, :n] = p["risk_aversion"] * p["cov"]
+        linear = np.r_[-p["carry"], p["trading_cost"], np.full(n + 1, markup / 2)]
+        rows = np.block([[eye, -eye, zero, none], [-eye, -eye, zero, none], [eye, zero, -eye, none]])
+        rows = np.vstack([rows, np.hstack([-eye, zero, -eye, none])])
+        total = np.r_[np.ones(n), np.zeros(2 * n), -1.0]
+        rows = np.vstack([rows, total, total * np.r_[-np.ones(n), np.ones(2 * n + 1)]])
+        rows = np.vstack([rows, np.r_[np.zeros(2 * n), np.ones(n), 0.0]])
+        limit = np.r_[p["previous"], -p["previous"], np.zeros(2 * n + 2), min(p["gross"], 1e3)]
+        solver = piqp.DenseSolver()
+        solver.settings.eps_abs = solver.settings.eps_duality_gap_abs = 1e-13
+        solver.settings.eps_rel = solver.settings.eps_duality_gap_rel = 1e-13
+        solver.setup(
+            np.asfortranarray(matrix),
+            linear,
+            None,
+            None,
+            np.asfortranarray(rows),
+            np.full(len(limit), -1e30),
+            limit,
+            np.r_[p["lower"], np.full(2 * n + 1, -1e30)],
+            np.r_[p["upper"], np.full(2 * n + 1, 1e30)],
+        )
+        solver.solve()
+        assert w == pytest.approx(np.asarray(solver.result.x[:n]), abs=1e-6)
+    if markup == 0.01:  # all three cases are met: long, short and without the account currency
+        assert min(nets) < 1e-12 < max(nets)
+
+
+def test_routed_mean_variance_opens_what_two_mark_ups_would_eat() -> None:
+    """1.5 % between the two, 0.75 % each to the account currency: less than a mark-up of 1 %, more than half of it."""
+    cov = np.diag([0.01, 0.01])
+    about = {"risk_aversion": 1.0, "trading_cost": 0.0, "markup": 0.01, "lower": -1.0, "upper": 1.0, "gross": INF}
+    carry = np.array([0.0075, -0.0075])
+    assert not mean_variance_array(carry, cov, np.zeros(2), **about).any()
+    assert routed_mean_variance_array(carry, cov, np.zeros(2), **about) == pytest.approx([0.25, -0.25])
 
 
 def test_mean_variance_beats_scipy_on_the_nine_currency_book() -> None:

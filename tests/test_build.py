@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import fxcarry
 from fxcarry import Engine, MemoryFeed, SimBroker, build
+from fxcarry.build import find_object, resolve
 from fxcarry.builtins import SimulatedConfig, fxcarry_components
 from fxcarry.config import load_config
 from fxcarry.errors import ConfigError, PluginError
@@ -280,3 +283,89 @@ def test_the_simulated_brokers_settings_are_checked() -> None:
     assert broker.get_account_balance() == 9
     with pytest.raises(ConfigError):
         component.factory(SimulatedConfig(cash=-1.0))
+
+
+# --- a user's own object ---------------------------------------------------------------------------------------------
+
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+import neighbour
+
+@dataclass
+class Half:
+    weight: float = 0.5
+    def __call__(self, view, account):
+        return {"EUR": self.weight * neighbour.SCALE}
+
+@dataclass
+class Needy:
+    weight: float
+
+small = Half(0.1)
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "neighbour.py").write_text("SCALE = 1.0\n", "utf-8")
+    (tmp_path / "own" / "mine.py").write_text(OWN, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "own" / "mine.py"
+    for name in ("neighbour", "_fxcarry_mine", "_fxcarry_broken", "beside"):
+        sys.modules.pop(name, None)
+
+
+def test_a_file_and_a_name_are_a_strategy(own: Path, feed: MemoryFeed) -> None:
+    before = list(sys.path)
+    assert find_object("own/mine.py:Half", "strategy").weight == 0.5  # a class is made without arguments
+    assert find_object(f"{own}:small", "strategy").weight == 0.1
+    assert sys.path == before
+    result = fxcarry.backtest(
+        "own/mine.py:small", feed=feed, start=str(from_ns(feed.history(None, None).times[2]).date())
+    )
+    assert result.strategy == "own/mine.py:small"
+    assert result.weights["EUR"].iloc[-1] == pytest.approx(0.1, abs=0.02)
+    engine = build(strategy="own/mine.py:small", feed=feed)
+    assert engine.strategy.weight == 0.1
+
+
+def test_a_file_is_run_anew(own: Path) -> None:
+    assert find_object("own/mine.py:small", "strategy").weight == 0.1
+    own.write_text(OWN.replace("Half(0.1)", "Half(0.25)  # changed"), "utf-8")
+    assert find_object("own/mine.py:small", "strategy").weight == 0.25
+
+
+def test_a_module_is_looked_for_in_the_working_directory(tmp_path: Path, own: Path) -> None:
+    (tmp_path / "beside.py").write_text("def flat(view, account):\n    return {}\n", "utf-8")
+    assert find_object("beside:flat", "strategy")(None, None) == {}
+    assert find_object("fxcarry.strategies:Sign", "strategy") == Sign()
+
+
+@pytest.mark.parametrize(
+    ("reference", "said", "hint"),
+    [
+        ("own/none.py:Half", "strategy file own/none.py does not exist", "path/to/file.py:name"),
+        ("own/mine.txt:Half", "strategy file own/mine.txt does not exist", "path/to/file.py:name"),
+        ("own/mine.py:", "strategy 'own/mine.py:' is incomplete", "path/to/file.py:name"),
+        (":Half", "strategy ':Half' is incomplete", "path/to/file.py:name"),
+        ("own/mine.py:none", "own/mine.py has no 'none'", "it has Half, Needy, small"),
+        ("own/mine.py:number", "is 3, which cannot be called", "callable"),
+        ("own/mine.py:Needy", "cannot be made without arguments: .*weight", r"made = Needy\(…\)"),
+        ("no_such_module:x", "module no_such_module cannot be imported: ModuleNotFoundError", "the name right"),
+        ("broken.py:x", "file broken.py cannot be imported: SyntaxError", "mend it"),
+        ("data.txt:x", "strategy file data.txt does not exist|cannot be imported", ""),
+    ],
+)
+def test_what_is_no_object_is_told(reference: str, said: str, hint: str, own: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def\n", "utf-8")
+    with pytest.raises(ConfigError, match=said) as caught:
+        find_object(reference, "strategy")
+    assert re.search(hint, caught.value.hint)
+
+
+def test_a_section_of_that_name_comes_first(write: Write, own: Path) -> None:
+    config = load_config(write('[strategies."own/mine.py:Half"]\nuse = "sign"\n'), load())
+    assert resolve(config, "own/mine.py:Half").strategy == Sign()

@@ -32,6 +32,7 @@ FILES = ["nav.csv", "report.html", "summary.json", "trades.csv", "weights.csv"]
 KEYS = {
     "strategy", "start", "end", "universe", "account_currency", "markup", "costs", "rules", "annual_return",
     "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry", "cost", "variants",
+    "card",
 }  # fmt: skip
 OTHERS = list(universe_of(None, "USD"))
 FIRST, LAST = date(2020, 1, 6), date(2021, 12, 31)
@@ -165,12 +166,18 @@ def fxcarry_components():
 def test_help_names_every_command() -> None:
     run = fxcarry_("--help")
     assert run.code == 0
-    for command in ("backtest", "carry", "roll", "plugins", "init", "config"):
+    for command in (
+        "backtest", "lookahead", "warmup", "stress", "carry", "roll", "plugins", "init", "config",
+    ):  # fmt: skip
         assert re.search(rf"^  {command} ", run.out, re.MULTILINE), command
     assert fxcarry_("-h") == run
 
 
-@pytest.mark.parametrize("command", [["backtest"], ["carry"], ["roll"], ["plugins"], ["init"], ["config", "show"]])
+@pytest.mark.parametrize(
+    "command",
+    [[c] for c in ("backtest", "lookahead", "warmup", "stress", "carry", "roll", "plugins", "init")]
+    + [["config", "show"]],
+)
 def test_every_command_explains_itself(command: list[str]) -> None:
     run = fxcarry_(*command, "--help")
     assert run.code == 0
@@ -251,6 +258,96 @@ def test_the_summary_has_the_promised_keys() -> None:
         assert -1 < figures["max_drawdown"] <= 0
     assert summary["variants"]["spot_only"]["carry"] == 0
     assert summary["variants"]["gross"]["carry"] > summary["variants"]["no_rules"]["carry"]
+
+
+CARD = {
+    "strategy", "start", "end", "universe", "account_currency", "days", "periods", "track_record_years", "sharpe", "se",
+    "se_iid", "autocorrelation_adjusted_sharpe", "lags", "interval", "interval_level", "mean_block", "newey_west_t",
+    "skew", "kurtosis", "trials", "trial_variance", "psr", "dsr", "min_track_record_years", "spot", "carry", "cost",
+    "other", "annual_return", "carry_capture", "worst_days", "against", "candidates", "pbo", "variants", "placebo",
+    "reasons", "notes",
+}  # fmt: skip
+
+
+def test_the_report_card_is_in_the_summary_and_printed(tmp_path: Path) -> None:
+    arguments = ("backtest", "--strategy", "baseline", "--strategy", "optimized", *PERIOD)
+    first, second = fxcarry_(*arguments, "--json").data
+    for summary in (first, second):
+        card = summary["card"]
+        assert set(card) == CARD
+        assert (card["sharpe"], card["se"]) == (summary["sharpe"], pytest.approx(summary["sharpe_se"]))
+        assert card["trials"] == 6  # two strategies: with rules, without, without in the cheapest pairs
+        assert card["dsr"] < card["psr"]
+        assert card["candidates"] == ["baseline", "optimized"]
+        assert 0 <= card["pbo"] <= 1
+        assert set(card["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
+        assert len(card["worst_days"]) == 10
+        assert card["placebo"] is None
+    assert first["card"]["against"] is None
+    assert second["card"]["against"]["strategy"] == "baseline"
+    run = fxcarry_(*arguments)
+    said = " ".join(run.out.split())
+    assert said.index("Report card of baseline") < said.index("Report card of optimized") < said.index("Files: ")
+    assert f"{first['sharpe']:.2f} ± {first['sharpe_se']:.2f} a year" in said
+    assert "as the best of 6 tried on the same market (DSR)" in said
+    assert "Sharpe ratio less that of baseline: " in said
+    assert f"Trials: counted in {os.environ['FXCARRY_TRIALS']}" in said
+    page = (tmp_path / "fxcarry-results/optimized/report.html").read_text("utf-8")
+    assert "as the best of 6 tried on the same market (DSR)" in page
+    assert "What a crash would do to it" in page
+    assert page.count("carry-gap") == 1
+
+
+def test_a_sharpe_ratio_is_never_printed_without_its_error() -> None:
+    run = fxcarry_("backtest", "--strategy", "baseline", *PERIOD, "--placebo", "2")
+    ratios = re.findall(r"Sharpe ratio (?:less that of \w+: )?(\S+) (\S+)", run.out)
+    assert ratios
+    assert [sign for value, sign in ratios if re.fullmatch(r"-?\d+\.\d\d", value)] == ["±"] * len(ratios) != []
+    for line in run.out.splitlines():
+        if re.match("with(out)? rules", line):
+            assert re.search(r"-?\d\.\d\d ± \d\.\d\d", line), line
+
+
+def trials() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(os.environ["FXCARRY_TRIALS"]).read_text("utf-8").splitlines()]
+
+
+def test_every_configuration_is_counted_once(own: str) -> None:
+    assert backtest()["card"]["trials"] == 3
+    assert backtest()["card"]["trials"] == 3
+    assert len(trials()) == 6  # recorded again, counted once
+    assert backtest("--markup", "0.02")["card"]["trials"] == 6
+    assert backtest("--no-rules")["card"]["trials"] == 6  # it was the variant before
+    assert backtest("--universe", "EUR,JPY,AUD")["card"]["trials"] == 3  # another family
+    assert backtest("--strategy", f"{own}:Half", "--no-rules")["card"]["trials"] == 8
+    assert trials()[-1]["configuration"]["strategy"] == "own/mine.py:Half"
+
+
+@pytest.mark.parametrize("content", [None, "no trial\n"])
+def test_trials_that_cannot_be_recorded_do_not_fail_a_run(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "trials"
+    place.mkdir() if content is None else place.write_text(content, "utf-8")
+    monkeypatch.setenv("FXCARRY_TRIALS", str(place))
+    card = backtest()["card"]
+    [note] = [note for note in card["notes"] if note.startswith("This run was not counted as a trial: ")]
+    assert str(place) in note
+    assert (card["trials"], card["dsr"]) == (1, None)
+    run = fxcarry_("backtest", "--strategy", "baseline", *PERIOD)
+    assert run.code == 0
+    assert "Note: This run was not counted as a trial" in run.out
+    assert "Trials:" not in run.out
+
+
+@pytest.mark.parametrize("routing", ["direct", "least-cost"])
+def test_the_placebo_is_asked_for(routing: str, tmp_path: Path) -> None:
+    file = tmp_path / "fxcarry.toml"
+    file.write_text(f'routing = "{routing}"\n{file.read_text("utf-8")}', "utf-8")
+    card = backtest("--placebo", "3")["card"]
+    assert card["placebo"]["draws"] == 3
+    assert card["placebo"]["sharpe"] == card["sharpe"]  # run with the same rules, costs, pairs and dates
+    assert {t["configuration"]["routing"] for t in trials()} == {routing, "least-cost"}
 
 
 def test_the_parts_of_each_day_are_the_change_of_nav(tmp_path: Path) -> None:
@@ -826,6 +923,243 @@ def test_an_unknown_key_in_the_env_file_is_told_and_never_its_value(tmp_path: Pa
     assert run.code == 2
     assert ".env, line 1" in run.err
     assert "hunter2" not in run.err
+
+
+# --- a strategy of one's own
+
+OWN = """
+from __future__ import annotations
+import dataclasses
+import numpy as np
+
+@dataclasses.dataclass
+class Half:
+    weight: float = 0.5
+    def __call__(self, view, account):
+        return {"AUD": self.weight}
+
+def peek(history):
+    end = dict(zip(history.currencies, history.spot[-1]))
+    def ask(view, account):
+        return {c: 0.1 * float(np.sign(end[c] - view.spot[c])) for c in ("AUD", "JPY")}
+    return ask
+
+def counting(view, account, calls=[]):
+    calls.append(1)
+    return {"AUD": 0.001 * len(calls)}
+
+def average(view, account):
+    past = view.spot_rows(2000)[:, 0]
+    return {"AUD": float(np.nanmean(past)) / 10}
+
+def flat(view, account):
+    return {}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    """The path of a file with strategies of one's own."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text(OWN, "utf-8")
+    return "own/mine.py"
+
+
+def test_a_strategy_of_ones_own_is_backtested_under_the_name_it_was_given(own: str, tmp_path: Path) -> None:
+    summary = backtest("--strategy", f"{own}:Half", "--no-rules")
+    assert summary["strategy"] == "own/mine.py:Half"
+    head, rows = table(tmp_path / "fxcarry-results/own-mine.py-Half/weights.csv")
+    assert float(rows[-1][1 + head[1:].index("AUD")]) == pytest.approx(0.5, abs=0.05)
+    assert sorted(p.name for p in (tmp_path / "fxcarry-results").iterdir()) == ["own-mine.py-Half"]
+
+
+# --- lookahead and warmup
+
+YEAR = ("--start", "2020-06-01", "--every", "6")
+
+
+def found(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Exit code and reports of a check."""
+    run = fxcarry_(*arguments, "--json")
+    assert run.err == ""
+    reports = json.loads(run.out)
+    assert isinstance(reports, list)
+    return run.code, reports
+
+
+def test_the_built_in_strategies_do_not_look_ahead() -> None:
+    code, reports = found("lookahead", "--strategy", "baseline", "--strategy", "optimized", *YEAR)
+    assert code == 0
+    assert [report["strategy"] for report in reports] == ["baseline", "optimized"]
+    for report in reports:
+        assert set(report) == {"strategy", "decisions", "is_clean", "findings", "notes"}
+        assert report["is_clean"]
+        assert report["decisions"] == 4  # 19 months, each sixth
+    run = fxcarry_("lookahead", "--strategy", "baseline", *YEAR)
+    assert run.code == 0
+    assert run.out.startswith("baseline: 4 decisions asked twice, with and without the future: no difference.\n")
+
+
+def test_who_peeks_is_found_with_the_first_date_and_its_currencies(own: str) -> None:
+    code, [report] = found("lookahead", "--factory", f"{own}:peek", "--universe", "AUD,JPY", *YEAR)
+    assert code == 8
+    assert report["strategy"] == "own/mine.py:peek"
+    first = report["findings"][0]
+    assert set(first) == {"at", "kind", "weights", "message"}
+    assert (first["kind"], first["at"][:10]) == ("look-ahead", "2020-06-30")
+    assert set(first["weights"]) <= {"AUD", "JPY"}
+    run = installed("lookahead", "--factory", f"{own}:peek", "--universe", "AUD,JPY", *YEAR)
+    assert (run.code, run.err) == (8, "")
+    assert "own/mine.py:peek: looks ahead. First at 2020-06-30: " in run.out
+    assert "knowing the future" in run.out
+
+
+def test_whoever_answers_differently_is_not_clean_either(own: str) -> None:
+    code, [report] = found("lookahead", "--strategy", f"{own}:counting", *YEAR)
+    assert code == 8
+    assert {finding["kind"] for finding in report["findings"]} == {"unstable"}
+
+
+def test_a_configured_strategy_is_checked_as_it_is_configured(tmp_path: Path) -> None:
+    with (tmp_path / "fxcarry.toml").open("a", encoding="utf-8") as file:
+        file.write('[strategies.wide]\nuse = "baseline"\nk = 4\n')
+    code, [report] = found("warmup", "--lengths", "60,125")
+    assert code == 0
+    assert report["strategy"] == "wide"
+    assert sum(1 for weight in report["answers"][-1]["weights"].values() if weight) == 8
+
+
+def test_warmup_says_from_how_many_rows_on(own: str) -> None:
+    code, [report] = found("warmup", "--strategy", "optimized", "--lengths", "60,250,251,300", "--at", "2021-11-30")
+    assert code == 0
+    assert set(report) == {"strategy", "lengths", "tolerance", "is_settled", "rows", "needed", "answers"}
+    assert report["rows"] == 251  # 250 returns
+    assert report["answers"][-1]["at"][:10] == "2021-11-30"
+    run = installed("warmup", "--strategy", f"{own}:average", "--lengths", "60,250", "--at", "2021-11-30")
+    assert (run.code, run.err) == (8, "")
+    assert "own/mine.py:average: the weights never settle within 250 rows of history: AUD." in run.out
+
+
+@pytest.mark.parametrize("command", ["lookahead", "warmup", "backtest"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.py:best", "strategy file none.py does not exist"),
+        ("own/mine.py:best", "own/mine.py has no 'best'.*it has Half, peek, counting"),
+        ("none_such:best", "module none_such cannot be imported: ModuleNotFoundError"),
+        ("own/mine.py:OWN", "own/mine.py has no 'OWN'"),
+        ("own/mine.py:np", "which cannot be called"),
+        ("own/mine.py:", "strategy 'own/mine.py:' is incomplete.*write it like"),
+        ("basline", "no strategy 'basline'"),
+    ],
+)
+def test_a_strategy_that_cannot_be_had_is_told(command: str, name: str, said: str, own: str, tmp_path: Path) -> None:
+    run = fxcarry_(command, "--strategy", name)
+    assert run.code == 2
+    assert re.search(said, run.err, re.DOTALL), run.err
+    assert run.out == ""
+    assert not (tmp_path / "fxcarry-results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["lookahead", "--every", "0"], 2, "0 is not in the range"),
+        (["lookahead", "--start", "2010-01-01"], 4, "2010-01-01 is outside the data"),
+        (["lookahead", "--strategy", "sign", "--strategy", "sign"], 2, "one strategy twice"),
+        (["warmup", "--lengths", "60,many"], 2, "--lengths '60,many' is not a list of numbers"),
+        (["warmup", "--lengths", "60.5"], 2, "whole numbers of rows"),
+        (["warmup"], 4, "1000"),  # the data have 520 rows
+        (["warmup", "--at", "soon"], 2, "at 'soon' is not a date"),
+    ],
+)
+def test_what_is_wrong_with_a_check_is_told(arguments: list[str], code: int, said: str) -> None:
+    run = fxcarry_(*arguments)
+    assert run.code == code
+    assert said in run.err
+    assert run.out == ""
+
+
+# --- stress
+
+ROW = {
+    "scenario", "start", "end", "is_hypothetical", "note", "is_computable", "worst_currency", "pnl", "change",
+    "by_currency", "margin_used", "margin_available", "margin_ratio", "stops", "is_closed_out", "nav_after",
+    "remaining", "missing", "assumed_zero",
+}  # fmt: skip
+
+
+def test_a_book_of_ones_own_is_stressed_by_hand() -> None:
+    """yen-2024: AUD fell by 3.6 %, the yen rose by 10.8 %: half of each is 7.2 % of NAV."""
+    told = fxcarry_("stress", "--weights", "aud=0.5, JPY=-0.5", "--scenario", "yen-2024", "--json").data
+    assert set(told) == {"strategy", "date", "weights", "nav", "account_currency", "rows", "assumptions"}
+    assert (told["strategy"], told["date"], told["nav"]) == (None, None, 1_000_000)
+    assert told["weights"] == {"AUD": 0.5, "JPY": -0.5}
+    [row] = told["rows"]
+    assert set(row) == ROW
+    assert row["pnl"] == pytest.approx(-72_000)
+    assert row["by_currency"] == pytest.approx({"AUD": -18_000, "JPY": -54_000})
+    assert row["stops"] == ["USDJPY"]
+    assert not row["is_closed_out"]
+
+
+def test_the_book_of_a_strategy_is_stressed_worst_first() -> None:
+    told = fxcarry_("stress", "--at", "2021-06-30", "--json").data
+    assert (told["strategy"], told["date"]) == ("baseline", "2021-06-30")
+    assert sorted(round(3 * w) for w in told["weights"].values()) == [-1, -1, -1, 1, 1, 1]
+    assert len(told["rows"]) == 16
+    after = [row["nav_after"] for row in told["rows"] if row["is_computable"]]
+    assert after == sorted(after)
+    assert told["rows"][0]["scenario"] == "carry-gap"
+    # 20 % against each of six thirds, before open profits
+    assert told["rows"][0]["change"] == pytest.approx(-0.4, abs=0.03)
+    last = fxcarry_("stress", "--strategy", "sign", "--json").data
+    assert (last["strategy"], last["date"]) == ("sign", str(LAST))
+
+
+def test_the_table_of_a_stress_test_in_a_process_of_its_own(own: str) -> None:
+    run = installed("stress", "--strategy", f"{own}:Half", "--at", "2021-06-30")
+    assert (run.code, run.err) == (0, "")
+    first, *lines = run.out.splitlines()
+    assert re.match(
+        r"The book of own/mine.py:Half at the end of 2021-06-30, without risk rules: AUD \+0\.\d\d\.", first
+    )
+    assert re.match(r"scenario +dates +P&L +worst +stops +closed +NAV after +ratio", lines[1])
+    assert lines[2].startswith("crash-quarter-2008")
+    assert sum(line.startswith(("lira", "peso", "covid", "yen", "carry")) for line in lines) == 9
+    assert "nothing is held" in fxcarry_("stress", "--strategy", f"{own}:flat").out
+
+
+def test_the_scenarios_are_listed() -> None:
+    listed = fxcarry_("stress", "--list", "--json").data
+    assert len(listed) == 16
+    assert set(listed[0]) == {
+        "scenario", "start", "end", "is_hypothetical", "moves", "by_side", "spread_multiplier", "note",
+    }  # fmt: skip
+    assert listed[0]["moves"]["JPY"] == 0.094
+    text = fxcarry_("stress", "--list").out
+    assert all(row["scenario"] in text for row in listed)
+    assert "carry-gap          hypothetical" in text
+    assert len(fxcarry_("stress", "--list", "--scenario", "yen-2024", "--json").data) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--scenario", "yen2024"], 2, "no scenario 'yen2024'.*did you mean 'yen-2024'"),
+        (["--weights", "AUD"], 2, "--weights has 'AUD'.*AUD=0.3,JPY=-0.3"),
+        (["--weights", "AUD=0.1,aud=0.2"], 2, "--weights names AUD twice"),
+        (["--weights", "AUD=nan"], 2, "weight of AUD"),
+        (["--weights", "AUD=0.1", "--at", "2021-06-30"], 2, "--weights is a book already"),
+        (["--weights", "AUD=70"], 2, "close-out level already"),
+        (["--at", "2031-01-01"], 4, "2031-01-01 is outside the data"),
+    ],
+)
+def test_what_is_wrong_with_a_stress_test_is_told(arguments: list[str], code: int, said: str) -> None:
+    run = fxcarry_("stress", *arguments)
+    assert run.code == code
+    assert re.search(said, run.err, re.DOTALL), run.err
+    assert run.out == ""
 
 
 # --- the main job, on its own data

@@ -515,6 +515,55 @@ def test_what_cannot_be_shuffled(history):
         placebo_percentile(flat, history=history, draws=1, **START)
 
 
+# --- what else was run
+
+
+def test_the_probability_of_overfitting_is_that_of_the_candidates(result, other):
+    card = report_card(result, candidates=[result, other])
+    table = np.column_stack([result.returns, other.returns])
+    assert card["pbo"] == statistics.probability_of_backtest_overfitting(table, 16)
+    assert card["candidates"] == ["Baseline", "Sign"]
+    assert "best of Baseline, Sign in one half is in their lower half" in " ".join(card_text(card).split())
+    # two copies: whichever wins ranks in the middle, which counts as the lower half
+    assert report_card(result, candidates=[result, result])["pbo"] == 1
+
+
+def test_the_probability_of_overfitting_is_of_the_days_all_have(history, result):
+    early = backtest(Sign(), history=history, start="2020-01-08", end="2020-12-31", rules=[])
+    shared = result.returns.index.intersection(early.returns.index)
+    table = np.column_stack([result.returns[shared], early.returns[shared]])
+    assert report_card(result, candidates=[result, early])["pbo"] == (
+        statistics.probability_of_backtest_overfitting(table, 16)
+    )
+
+
+def test_where_nothing_was_chosen_nothing_is_overfitted(history, result):
+    card = report_card(result, candidates=[result])
+    assert card["pbo"] is None
+    assert card["reasons"]["pbo"] == "there was nothing to choose from: fewer than two candidates"
+    assert "PBO" not in card_text(card)
+    brief = [backtest(s, history=history, start="2020-01-08", end="2020-01-20", rules=[]) for s in (Baseline(), Sign())]
+    card = report_card(brief[0], candidates=brief)
+    assert card["pbo"] is None
+    assert_json(card)
+
+
+def test_the_other_runs_of_a_strategy_stand_beside_it(history, result):
+    gross = backtest(Baseline(), history=history, start="2020-01-08", rules=[], markup=0.0)
+    card = report_card(result, variants={"no_rules": result, "gross": gross})
+    assert_json(card)
+    assert set(card["variants"]) == {"no_rules", "gross"}
+    assert card["variants"]["gross"] == {
+        key: gross.stats[key] for key in ("annual_return", "sharpe", "sharpe_se", "halted")
+    }
+    words = " ".join(card_text(card).split())
+    assert (
+        f"without rules, no mark-up: {100 * gross.stats['annual_return']:+.2f}% a year, "
+        f"Sharpe ratio {gross.stats['sharpe']:.2f} ± {gross.stats['sharpe_se']:.2f}"
+    ) in words
+    assert report_card(result)["variants"] is None
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
 

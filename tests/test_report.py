@@ -11,13 +11,25 @@ import pytest
 
 from fxcarry.backtest import backtest, variants
 from fxcarry.errors import ConfigError
+from fxcarry.evidence import report_card
 from fxcarry.model import TradingState
-from fxcarry.report import FILES, check_folder, comparison_table, footer, render, summary, write_files, write_html
+from fxcarry.report import (
+    FILES,
+    check_folder,
+    comparison_table,
+    footer,
+    render,
+    summary,
+    worst_days,
+    write_files,
+    write_html,
+)
 from fxcarry.report import files as files_module
 from fxcarry.report.charts import bar_chart, line_chart, weight_chart
 from fxcarry.report.text import percent, ratio
 from fxcarry.risk import Drawdown
 from fxcarry.strategies import Baseline, Sign
+from fxcarry.stress import crash_panel
 from fxcarry.testing.factories import market_history
 
 START = "2020-01-08"
@@ -103,7 +115,9 @@ def test_a_sharpe_ratio_is_never_bare(value, error, shown):
 def test_summary_holds_the_stats_and_the_variants(baseline):
     result, others = baseline
     one = summary(result, others)
-    assert {k: v for k, v in one.items() if k != "variants"} == result.stats
+    assert {k: v for k, v in one.items() if k not in ("variants", "card")} == result.stats
+    assert one["card"] is None
+    assert summary(result, others, {"sharpe": 1.0})["card"] == {"sharpe": 1.0}
     assert set(one["variants"]) == {"no_rules", "routed", "gross", "spot_only"}
     assert one["variants"]["spot_only"]["carry"] == 0
     assert one["variants"]["gross"]["annual_return"] == others["gross"].stats["annual_return"]
@@ -507,7 +521,8 @@ def test_the_page_has_every_section(page):
     assert _Page(page).headings == [
         "Baseline", "Growth", "What the rules, the mark-up and the interest make of it", "Drawdown",
         "Where the money came from", "Year by year", "What was held", "Monthly returns", "By currency",
-        "Worst ten days", "How sure is it?", "What the risk rules did", "Settings", "How to read the figures",
+        "Worst ten days", "Bad times", "How sure is it?", "What the risk rules did", "Settings",
+        "How to read the figures",
     ]  # fmt: skip
     assert page.count("<svg") == 5
     assert "prefers-color-scheme: dark" in page
@@ -548,6 +563,56 @@ def test_the_tables_of_the_page_hold_the_run(page, baseline, both):
     assert parts[0] == pytest.approx(sum(parts[1:]), abs=0.021)
 
 
+def test_the_card_and_the_crashes_are_on_the_page(baseline, tmp_path):
+    result, others = baseline
+    card, crash = report_card(result, variants=others), crash_panel(result)
+    folder = write_files(result, others, tmp_path / "out", card=card, crash=crash)
+    assert json.loads((folder / "summary.json").read_text("utf-8"))["card"] == card
+    text = (folder / "report.html").read_text("utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", " ", text).split())
+    assert f"{card['sharpe']:.2f} ± {card['se']:.2f} a year, one standard error".replace("-", "−") in words
+    assert f"{card['start']} to {card['end']}, " in words
+    assert f"spot {100 * card['spot']:+.2f}%".replace("-", "−") in words
+    assert "likely, if this was the only thing ever tried (PSR)" in words
+    assert "No report card was made" not in words
+    rows = {row[0]: row for row in _Page(text).rows if row}
+    assert len(crash["rows"]) == 16
+    for row in crash["rows"]:
+        shown = rows[row["scenario"]]
+        if row["is_computable"]:
+            assert shown[2].replace("−", "-") == f"{100 * row['change']:+.1f}%"
+            assert shown[5] == ("yes" if row["is_closed_out"] else "no")
+            assert shown[6] == f"{row['nav_after']:,.0f}"
+        else:
+            assert shown[2] == f"no move known for {', '.join(row['missing'])}"
+    assert f"The book held on {crash['date']}: " in words
+    assert "Every scenario is one gap" in words
+
+
+def test_without_a_card_the_page_says_so(page):
+    assert "No report card was made for this page" in page
+    assert "What a crash would do to it" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"weights": {}}, "Nothing was held on"), ({"missing": "it is <gone>"}, "Not known: it is &lt;gone&gt;.")],
+)
+def test_a_book_that_cannot_be_stressed_is_told_on_the_page(baseline, tmp_path, change, said):
+    crash = {**crash_panel(baseline[0]), **change}
+    text = write_html([baseline[0]], tmp_path / "page.html", crashes={"Baseline": crash}).read_text("utf-8")
+    assert said in text
+
+
+def test_the_worst_days_add_up(baseline):
+    result = baseline[0]
+    days = worst_days(result)
+    assert [day["date"] for day in days] == result.returns.sort_values().index[:10].strftime("%Y-%m-%d").tolist()
+    for day in days:
+        assert day["return"] == result.returns[day["date"]]
+        assert day["spot"] + day["carry"] + day["cost"] + day["other"] == pytest.approx(day["return"], abs=1e-12)
+
+
 def test_names_are_escaped(flat, tmp_path):
     text = write_html([flat, flat], tmp_path / "page.html").read_text("utf-8")
     assert "<script" not in text
@@ -566,6 +631,12 @@ def test_several_strategies_share_a_page(baseline, sign, tmp_path):
     assert parsed.ids == ["s1", "s2"]
     assert parsed.headings.count("Growth") == 2
     assert text.count("<svg") == 11
+
+
+def test_to_html_takes_a_card(baseline, tmp_path):
+    result = baseline[0]
+    text = result.to_html(tmp_path / "page.html", card=report_card(result)).read_text("utf-8")
+    assert "if this was the only thing ever tried" in text
 
 
 def test_to_html_writes_the_same_page_without_variants(baseline, tmp_path):

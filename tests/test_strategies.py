@@ -452,8 +452,8 @@ def view_at_spot_only(history: MarketHistory) -> MarketView:
     return MarketView(engine.columns, len(engine.clock) - 1)
 
 
-def financed(markup: float | None, rates: Mapping[str, float]) -> MarketView:
-    history = with_rates(rates, days=60)
+def financed(markup: float | None, rates: Mapping[str, float], days: int = 60) -> MarketView:
+    history = with_rates(rates, days=days)
     engine = Engine(
         feed=None,
         broker=SimBroker(financing=None if markup is None else BenchmarkFinancing(markup)),
@@ -616,6 +616,15 @@ def test_optimized_holds_nothing_that_the_markup_eats() -> None:
     rates = dict.fromkeys(RATES, 0.02) | {"AUD": 0.025, "JPY": 0.015}
     view = view_at(with_rates(rates), markup=0.02)
     assert set(decide(Optimized(), view).values()) == {0.0}
+
+
+def test_optimized_with_crosses_plans_with_half_the_markup() -> None:
+    """±0.75 % around the dollar: a mark-up of 1 % on each leaves nothing, one of 1 % on the pair leaves 0.5 %."""
+    view = financed(0.01, {"USD": 0.02, "AUD": 0.0275, "JPY": 0.0125}, days=300)
+    assert not any(decide(Optimized(), view).values())
+    weights = decide(Optimized(crosses=True), view)
+    assert weights["AUD"] > 0.05
+    assert weights["AUD"] == pytest.approx(-weights["JPY"], rel=1e-6)
 
 
 def test_optimized_leaves_out_what_lacks_history_and_the_account_currency() -> None:

@@ -17,8 +17,20 @@ from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Pair, Position
+from fxcarry.risk import Drawdown
 from fxcarry.simulation import closeout_price
-from fxcarry.stress import Scenario, StressReport, StressRow, replay, scenario, scenarios, stress, stress_of
+from fxcarry.strategies import Baseline
+from fxcarry.stress import (
+    Scenario,
+    StressReport,
+    StressRow,
+    crash_panel,
+    replay,
+    scenario,
+    scenarios,
+    stress,
+    stress_of,
+)
 from fxcarry.testing import market_history
 
 G10 = ("AUD", "NZD", "CAD", "NOK", "SEK", "EUR", "GBP", "CHF", "JPY")
@@ -627,3 +639,36 @@ def test_a_feed_of_ones_own_is_a_history() -> None:
     feed = MemoryFeed(market_history(days=120))
     report = stress_of("sign", history=feed.history(None, None), start=BEGIN, end="2020-04-30")
     assert len(report.rows) == 16
+
+
+# --- the panel of a report
+
+
+def test_the_panel_is_of_the_book_at_the_end():
+    history = market_history(days=300)
+    result = backtest(Baseline(), history=history, start="2020-01-08", rules=[])
+    panel = crash_panel(result)
+    assert json.loads(json.dumps(panel, allow_nan=False)) == panel
+    assert {k: panel[k] for k in stress_of(result).to_dict()} == stress_of(result).to_dict()
+    assert (panel["date"], panel["has_rules"], panel["missing"]) == (str(result.books.day[-1]), False, None)
+    assert panel["weights"] == pytest.approx({c: w for c, w in result.weights.iloc[-1].items() if w})
+    one = crash_panel(result, scenarios=[scenario("yen-2024")])
+    assert [row["scenario"] for row in one["rows"]] == ["yen-2024"]
+
+
+def test_a_halted_run_is_told_by_the_one_without_rules():
+    history = market_history(days=300)
+    halted = backtest(Baseline(), history=history, start="2020-01-08", rules=[Drawdown(limit=1e-4)])
+    free = backtest(Baseline(), history=history, start="2020-01-08", rules=[])
+    assert not halted.weights.iloc[-1].any()
+    assert crash_panel(halted, free) == crash_panel(free)
+    alone = crash_panel(halted)
+    assert (alone["weights"], alone["has_rules"]) == ({}, True)
+    assert {row["change"] for row in alone["rows"]} == {0.0}
+
+
+def test_a_book_that_cannot_be_stressed_has_a_reason():
+    result = backtest(Baseline(), history=market_history(days=120), start="2020-01-08", rules=[])
+    panel = crash_panel(result, scenarios=[Scenario(name="dear", by_side=(-0.1, 0.1), spread_multiplier=1e6)])
+    assert "below mid in scenario dear" in panel["missing"]
+    assert "rows" not in panel

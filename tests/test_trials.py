@@ -36,6 +36,7 @@ def without_system_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_default_path(monkeypatch, tmp_path):
+    monkeypatch.delenv("FXCARRY_TRIALS")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert default_path() == tmp_path / ".fxcarry" / "trials.jsonl"

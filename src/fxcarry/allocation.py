@@ -363,6 +363,67 @@ def mean_variance_array(
     return weights
 
 
+def routed_mean_variance_array(
+    carry: FloatArray,
+    cov: FloatArray,
+    previous: FloatArray,
+    *,
+    risk_aversion: float,
+    trading_cost: float | FloatArray,
+    markup: float,
+    lower: float | FloatArray,
+    upper: float | FloatArray,
+    gross: float,
+    names: Sequence[str] | None = None,
+) -> FloatArray:
+    """:func:`mean_variance_array` where the book is held in the cheapest pairs, crosses included.
+
+    With one ``markup`` for all pairs the least gross of pairs that holds the weights is ½(Σ|w| + |Σw|): every pair
+    serves two currencies, the account currency being one of them. The mark-up term becomes that times ``markup``. The
+    slope of ½·markup·|Σw| acts like a common change μ of all carries; the one in [−markup/2, markup/2] that belongs to
+    the optimum is found by safeguarded secant steps, Σw falling as μ rises.
+    """
+
+    def best(shift: float) -> FloatArray:
+        return mean_variance_array(
+            carry - shift,
+            cov,
+            previous,
+            risk_aversion=risk_aversion,
+            trading_cost=trading_cost,
+            markup=markup / 2,
+            lower=lower,
+            upper=upper,
+            gross=gross,
+            names=names,
+        )
+
+    high = markup / 2
+    low, weights = -high, best(high)
+    above = float(weights.sum())
+    if above >= 0 or high == 0:
+        return weights
+    weights = best(low)
+    below = float(weights.sum())
+    if below <= 0:
+        return weights
+    was_low: bool | None = None  # which end moved last: twice the same, and the other's value is halved (Illinois)
+    for _ in range(_ROUNDS):
+        shift = low + (high - low) * below / (below - above)
+        if not low < shift < high:
+            break
+        weights = best(shift)
+        net = float(weights.sum())
+        if abs(net) <= 1e-13:
+            break
+        if net > 0:
+            low, below, above = shift, net, above * (0.5 if was_low is True else 1.0)
+        else:
+            high, above, below = shift, net, below * (0.5 if was_low is False else 1.0)
+        was_low = net > 0
+    return weights
+
+
 class _Term(NamedTuple):
     """One weight's bounds and the kinks of its costs: slope −outer, inner, +outer below, between, above the kinks."""
 

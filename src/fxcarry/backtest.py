@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,7 @@ RETAIL = Costs()
 DEFAULT_MARKUP = 0.01
 DEFAULT_CASH = 1_000_000
 Day = date | datetime | str
+Routing = Literal["direct", "least-cost"]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -68,8 +69,8 @@ class BacktestResult:
     costs: Costs | None
     rules: tuple[RiskRule, ...]
     cash: float
-    rebalance: str
-    routing: str
+    rebalance: Frequency
+    routing: Routing
     columns: Columns
     books: Attribution
     exposure: FloatArray
@@ -278,9 +279,9 @@ class BacktestResult:
         by_rule = Counter(name for names in demands for name in sorted(names))
         return {"targets": len(reviewed), "changed": sum(map(bool, demands)), "by_rule": dict(by_rule.most_common())}
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write one self-contained HTML report."""
-        return write_html([self], Path(path))
+    def to_html(self, path: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
+        """Write one self-contained HTML report; ``card`` is its :func:`~fxcarry.evidence.report_card`, if wanted."""
+        return write_html([self], Path(path), cards={self.strategy: card})
 
 
 def backtest(
@@ -299,7 +300,7 @@ def backtest(
     financing: PairRateFinancing | BenchmarkFinancing | Literal["benchmark"] | None = "benchmark",
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
-    routing: LeastCost | Literal["direct", "least-cost"] | None = None,
+    routing: LeastCost | Routing | None = None,
     progress: Progress | None = None,
 ) -> BacktestResult:
     """Run a strategy over stored history, with the engine that trades live.

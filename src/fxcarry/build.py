@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -56,8 +61,76 @@ def feed_of(config: Config | None) -> DataFeed:
     return made
 
 
+def find_object(reference: str, kind: str) -> Any:
+    """A user's own strategy or factory, given as ``path/to/file.py:name`` or ``package.module:name``.
+
+    A file is run anew each time; what stands beside it may be imported. A module is looked for in the working directory
+    too. A class is called without arguments and stands for the object it makes. ``kind`` is how an error calls it.
+    Raises ConfigError where the file or name is missing, the module cannot be imported, or what it names cannot be
+    called.
+    """
+    place, _, name = reference.rpartition(":")
+    if not (place and name):
+        raise ConfigError(f"{kind} {reference!r} is incomplete", hint="write it like path/to/file.py:name")
+    module = _module(place, kind)
+    found: Any = getattr(module, name, None)
+    if found is None:
+        own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise ConfigError(f"{place} has no {name!r}", hint=f"it has {', '.join(own) or 'nothing that can be called'}")
+    if isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:
+            raise ConfigError(
+                f"{reference} cannot be made without arguments: {error}",
+                hint=f"name an object instead: made = {name}(…)",
+            ) from error
+    if not callable(found):
+        raise ConfigError(
+            f"{reference} is {found!r}, which cannot be called",
+            hint="a strategy is a callable (view, account) -> weights, a factory makes one from a history",
+        )
+    return found
+
+
+def _module(place: str, kind: str) -> ModuleType:
+    path = Path(place).expanduser()
+    is_file = path.suffix == ".py" or path.parent != Path()
+    if is_file and not path.is_file():
+        raise ConfigError(f"{kind} file {place} does not exist", hint="write it like path/to/file.py:name")
+    try:
+        if not is_file:
+            with _importable(Path.cwd()):
+                return importlib.import_module(place)
+        spec = importlib.util.spec_from_file_location(f"_fxcarry_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{kind} file {place} is not Python", hint="its name ends in .py")
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
+        with _importable(path.resolve().parent):
+            spec.loader.exec_module(module)
+        return module
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{'file' if is_file else 'module'} {place} cannot be imported: {type(error).__name__}: {error}",
+            hint="mend it; fxcarry --debug … shows where" if is_file else "is the name right, and the module here?",
+        ) from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Modules in ``folder`` can be imported meanwhile."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
 def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Parts:
-    """Look up a strategy by name (a section of the configuration first, then a component) and its rules."""
+    """Look up a strategy by name and its rules: a section of the configuration first, then ``file.py:name`` or
+    ``module:name`` (see :func:`find_object`), then a component."""
     registry = config.registry if isinstance(config, Config) else plugins.load()
     settings = config if isinstance(config, Config) else None if config is None else load_config(config, registry)
     rules = None if settings is None or settings.rules is None else tuple(make(s) for s in settings.rules)
@@ -67,6 +140,8 @@ def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Par
         if section is not None:
             chosen = make(section)
             rules = rules if section.rules is None else tuple(make(s) for s in section.rules)
+        elif ":" in strategy:
+            chosen = find_object(strategy, "strategy")
         else:
             component = registry.get("strategy", strategy)
             chosen = component.factory(component.config())

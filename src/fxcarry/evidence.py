@@ -7,8 +7,7 @@ money came from and on which days it was lost.
 from __future__ import annotations
 
 import math
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +15,7 @@ import numpy as np
 
 from fxcarry import statistics
 from fxcarry.answers import as_weights
-from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
+from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, Routing, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
 from fxcarry.engine import Progress, no_progress
@@ -24,8 +23,8 @@ from fxcarry.errors import ConfigError, DataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, FloatArray
 from fxcarry.protocols import RiskRule, Strategy
-from fxcarry.report import PERIODS
-from fxcarry.report.text import percent, printable, ratio
+from fxcarry.report import PERIODS, worst_days
+from fxcarry.report import card_text as card_text
 from fxcarry.statistics.sample import newey_west_lags
 from fxcarry.trials import TrialRegistry, family_of
 
@@ -33,9 +32,9 @@ MEAN_BLOCK = 21
 """Trading days in a block of the bootstrap, on average: a month."""
 
 _CONFIDENCE = 0.95
-_WORST = 10
-_NARROWEST = 60
+_BLOCKS = 16
 _FLAT = "the returns have no volatility"
+_NO_CHOICE = "there was nothing to choose from: fewer than two candidates"
 _ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
 
 
@@ -45,9 +44,9 @@ _ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
 def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -> dict[str, Any]:
     """What defines a run, as plain JSON for :meth:`fxcarry.trials.TrialRegistry.record`.
 
-    Strategy, rules, costs, mark-up, universe, account currency, cash and schedule. A result knows only the name of its
-    strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are read from
-    attrs classes; of any other callable only the name is known.
+    Strategy, rules, costs, mark-up, universe, account currency, cash, schedule and routing. A result knows only the
+    name of its strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are
+    read from attrs classes; of any other callable only the name is known.
 
     The dates are left out: the same configuration on more data is the same trial. So trying one strategy on many
     periods and showing the best is not counted; nothing but you can count it.
@@ -61,6 +60,7 @@ def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -
         "account_currency": result.account_currency,
         "cash": result.cash,
         "rebalance": result.rebalance,
+        "routing": result.routing,
     }
 
 
@@ -127,6 +127,7 @@ def placebo_percentile(
     cash: float | None = None,
     account_currency: str = "USD",
     rebalance: Frequency = "monthly",
+    routing: Routing = "direct",
     progress: Progress = no_progress,
 ) -> Placebo:
     """Run a strategy, and ``draws`` placebos of it: its weights, each given to another currency.
@@ -160,6 +161,7 @@ def placebo_percentile(
             cash=cash,
             account_currency=account_currency,
             rebalance=rebalance,
+            routing=routing,
         )
         sharpe: float | None = result.stats["sharpe"]
         return sharpe
@@ -215,6 +217,8 @@ def report_card(
     trials: TrialRegistry | None = None,
     against: BacktestResult | None = None,
     placebo: Placebo | None = None,
+    variants: Mapping[str, BacktestResult] | None = None,
+    candidates: Sequence[BacktestResult] = (),
 ) -> dict[str, Any]:
     """Everything that says how far to trust a result, ready for JSON: no NaN, None where a figure does not exist.
 
@@ -225,6 +229,10 @@ def report_card(
     was not recorded, and nothing is recorded here). ``min_track_record_years`` is what it takes to be 95 % sure.
     ``carry_capture`` is the interest booked over what it would be without the mark-up. ``worst_days`` are fractions of
     the NAV the day before: spot + carry + cost + other = return.
+
+    ``variants`` are the runs of :func:`fxcarry.backtest.variants`: with rules and without, net and gross of mark-up.
+    ``candidates`` are the results, this one included, of which one is to be chosen: ``pbo`` is the probability that
+    the best in sample is in the lower half out of sample, on the days all have, in 16 blocks.
 
     ``against`` is compared on the days both have; ``placebo`` comes from :func:`placebo_percentile`. Raises ConfigError
     if ``against`` has another account currency, and what the registry raises.
@@ -261,6 +269,11 @@ def report_card(
     compared = figures.values["against"] = None if against is None else _compare(result, against)
     if compared and compared["difference"] is None:
         figures.reasons["against"] = "the two have fewer than three days in common, or one of them never moved"
+    figures.values["candidates"] = [candidate.strategy for candidate in candidates]
+    figures.add("pbo", lambda: _overfitting(candidates))
+    if len(candidates) < 2:
+        figures.reasons["pbo"] = _NO_CHOICE
+    figures.values["variants"] = None if variants is None else {n: _outcome(r) for n, r in variants.items()}
     figures.values["placebo"] = None if placebo is None else _shown(placebo)
     notes = (*result.notes, *(trials.notes if trials else ()))
     return {**figures.values, "reasons": figures.reasons, "notes": list(dict.fromkeys(notes))}
@@ -369,16 +382,8 @@ def _add_money(figures: _Figures, result: BacktestResult, returns: FloatArray) -
     for name in ("spot", "carry", "cost", "other", "annual_return", "carry_capture"):
         if figures.values[name] is None:
             figures.reasons[name] = missing or "the mark-up is not known, or there was no interest to earn"
-    worst = [] if figures.missing else statistics.worst_periods(returns, _WORST).tolist()
-    figures.values["worst_days"] = [
-        {
-            "date": str(books.day[i + 1]),
-            "return": float(returns[i]),
-            **{name: float(part[i]) for name, part in parts.items()},
-        }
-        for i in worst
-    ]
-    if not worst:
+    figures.values["worst_days"] = [] if figures.missing else worst_days(result)
+    if figures.missing:
         figures.reasons["worst_days"] = figures.missing
 
 
@@ -412,6 +417,20 @@ def _compare(result: BacktestResult, against: BacktestResult) -> dict[str, Any]:
     return {"strategy": against.strategy, "days": len(shared), **values}
 
 
+def _overfitting(candidates: Sequence[BacktestResult]) -> float:
+    if len(candidates) < 2:
+        return math.nan
+    shared = candidates[0].returns.index
+    for candidate in candidates:
+        shared = shared.intersection(candidate.returns.index)
+    table = np.column_stack([candidate.returns[shared].to_numpy() for candidate in candidates])
+    return statistics.probability_of_backtest_overfitting(table, _BLOCKS)
+
+
+def _outcome(result: BacktestResult) -> dict[str, Any]:
+    return {key: result.stats[key] for key in ("annual_return", "sharpe", "sharpe_se", "halted")}
+
+
 def _shown(placebo: Placebo) -> dict[str, Any]:
     low, median, high = np.quantile(placebo.drawn, [0.05, 0.5, 0.95]).tolist()
     return {
@@ -423,130 +442,3 @@ def _shown(placebo: Placebo) -> dict[str, Any]:
         "median": median,
         "high": high,
     }
-
-
-def card_text(card: Mapping[str, Any], width: int = 100) -> str:
-    """A :func:`report_card` in plain words, no line longer than ``width`` (60 or more) columns.
-
-    A Sharpe ratio never stands without how sure it is. Raises ConfigError for a narrower page.
-    """
-    if width < _NARROWEST:
-        raise ConfigError(f"width is {width}", hint=f"{_NARROWEST} columns or more")
-    lines = [f"Report card of {printable(card['strategy'])}"]
-    for label, text in _sentences(card):
-        first = f"{label:<18}" if label else " " * 18
-        lines += textwrap.wrap(text, width, initial_indent=first, subsequent_indent=" " * 18, break_on_hyphens=False)
-    if card["worst_days"]:
-        lines += ["", f"Worst {len(card['worst_days'])} days, in % of the NAV the day before"]
-        columns = ("return", "spot", "carry", "cost", "other")
-        lines.append("".join(["date".ljust(12), *(name.rjust(9) for name in columns)]))
-        for day in card["worst_days"]:
-            lines.append("".join([day["date"].ljust(12), *(percent(day[name]).rjust(9) for name in columns)]))
-    for note in card["notes"]:
-        lines += ["", *textwrap.wrap(f"Note: {printable(note)}", width, subsequent_indent="  ")]
-    return "\n".join([*lines, ""])
-
-
-def _sentences(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Label and sentence of each line above the table."""
-    reasons = card["reasons"]
-
-    def unless(key: str, text: Callable[[], str]) -> str:
-        return f"n/a: {reasons[key]}" if card[key] is None else text()
-
-    yield (
-        "Period",
-        f"{card['start']} to {card['end']}, {card['days']:,} trading days ({card['track_record_years']:.1f} years of "
-        f"{card['periods']}), account currency {card['account_currency']}",
-    )
-    yield (
-        "Sharpe ratio",
-        unless(
-            "se",
-            lambda: (
-                f"{ratio(card['sharpe'], card['se'])} a year, one standard error, allowing for skew and fat tails "
-                f"(Mertens 2002); ± {card['se_iid']:.2f} if returns were independent and normal (Lo 2002)"
-            ),
-        ),
-    )
-    yield (
-        "",
-        unless(
-            "interval",
-            lambda: (
-                f"{percent(card['interval_level'], 0, signed=False)} interval {card['interval'][0]:.2f} to "
-                f"{card['interval'][1]:.2f} (stationary bootstrap, blocks of {card['mean_block']} days on average)"
-            ),
-        ),
-    )
-    if card["sharpe"] and card["se"] and card["autocorrelation_adjusted_sharpe"] is not None:
-        factor = card["autocorrelation_adjusted_sharpe"] / card["sharpe"]
-        adjusted = ratio(card["autocorrelation_adjusted_sharpe"], card["se"] * factor)
-        yield "", f"{adjusted} allowing for autocorrelation over {card['lags']} days (Lo 2002)"
-    yield (
-        "Above zero?",
-        unless("psr", lambda: f"{_chance(card['psr'])} likely, if this was the only thing ever tried (PSR)"),
-    )
-    yield (
-        "",
-        unless(
-            "dsr",
-            lambda: f"{_chance(card['dsr'])} likely, as the best of {card['trials']} tried on the same market (DSR)",
-        ).replace("n/a:", "not deflated:"),
-    )
-    yield (
-        "Track record",
-        unless(
-            "min_track_record_years",
-            lambda: f"{card['min_track_record_years']:.1f} years of the same would make it 95% likely (one try)",
-        ),
-    )
-    yield (
-        "t statistic",
-        unless("newey_west_t", lambda: f"{card['newey_west_t']:.2f} of the mean (Newey–West, {card['lags']} lags)"),
-    )
-    yield (
-        "Shape",
-        unless("skew", lambda: f"skew {card['skew']:.2f}, kurtosis {card['kurtosis']:.1f} (normal: 0 and 3), per day"),
-    )
-    yield (
-        "Return a year",
-        unless(
-            "annual_return",
-            lambda: (
-                f"{percent(card['annual_return'])} = spot {percent(card['spot'])}, carry {percent(card['carry'])}, "
-                f"cost {percent(card['cost'])}, other {percent(card['other'])}"
-            ),
-        ),
-    )
-    yield (
-        "Carry kept",
-        unless(
-            "carry_capture",
-            lambda: f"{percent(card['carry_capture'], 0, signed=False)} of the interest is left by the mark-up",
-        ),
-    )
-    if other := card["against"]:
-        label = f"Sharpe ratio less that of {printable(other['strategy'])}: "
-        if other["difference"] is None:
-            yield "Compared", f"{label}n/a: {reasons['against']}"
-        else:
-            yield (
-                "Compared",
-                f"{label}{ratio(other['difference'], other['standard_error'])}, 95% interval {other['low']:.2f} to "
-                f"{other['high']:.2f}, p = {other['p_value']:.4f} (same {other['days']:,} days, resampled together)",
-            )
-    if (drawn := card["placebo"]) is not None:
-        yield (
-            "Placebo",
-            f"better than {drawn['percentile']:.0f}% of {drawn['draws']} books of the same shape in shuffled "
-            f"currencies, p = {drawn['p_value']:.3f}; theirs have Sharpe ratios of {drawn['low']:.2f} to "
-            f"{drawn['high']:.2f} (5% to 95%), median {drawn['median']:.2f}",
-        )
-
-
-def _chance(probability: float) -> str:
-    """Never 0 % or 100 %: nothing here is certain."""
-    if probability > 0.999:
-        return "over 99.9%"
-    return "under 0.1%" if probability < 0.001 else f"{100 * probability:.1f}%"

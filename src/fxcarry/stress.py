@@ -23,7 +23,7 @@ import numpy as np
 
 from fxcarry.backtest import DEFAULT_CASH, DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
 from fxcarry.costs import Costs
-from fxcarry.errors import ConfigError, DataError, MissingDataError
+from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, Order, Pair, Position, Quote, Snapshot, check_currency, to_decimal
 from fxcarry.orders import Lot, net_exposures
@@ -588,6 +588,29 @@ def stress_of(
         stop=stop,
         missing=missing,
     )
+
+
+def crash_panel(
+    result: BacktestResult, no_rules: BacktestResult | None = None, scenarios: Sequence[Scenario] | None = None
+) -> dict[str, Any]:
+    """:func:`stress_of` the book at the end of a run as plain JSON: a halted run, which is flat, is told by
+    ``no_rules``, the same run without rules.
+
+    Keys: ``strategy``, ``date``, ``has_rules``, ``weights`` (fractions of NAV, only what is held), and those of
+    :meth:`StressReport.to_dict`; or, where the book cannot be stressed, a reason as ``missing``, else None.
+    """
+    chosen = result if no_rules is None or result.weights.iloc[-1].any() else no_rules
+    panel = {
+        "strategy": chosen.strategy,
+        "date": str(chosen.books.day[-1]),
+        "has_rules": bool(chosen.rules),
+        "weights": {str(c): float(w) for c, w in chosen.weights.iloc[-1].items() if w},
+        "missing": None,
+    }
+    try:
+        return {**panel, **stress_of(chosen, scenarios=scenarios).to_dict()}
+    except FxCarryError as error:
+        return {**panel, "missing": error.message}
 
 
 @attrs.frozen(kw_only=True, eq=False)

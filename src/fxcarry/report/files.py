@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from errno import EACCES, EISDIR, ENOTDIR
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fxcarry.errors import ConfigError
 from fxcarry.report.page import page
@@ -24,13 +24,21 @@ FILES = ("nav.csv", "weights.csv", "trades.csv", "summary.json", "report.html")
 """What :func:`write_files` writes, no more and no less."""
 
 
-def write_files(result: BacktestResult, others: Mapping[str, BacktestResult], folder: str | Path) -> Path:
+def write_files(
+    result: BacktestResult,
+    others: Mapping[str, BacktestResult],
+    folder: str | Path,
+    *,
+    card: Mapping[str, Any] | None = None,
+    crash: Mapping[str, Any] | None = None,
+) -> Path:
     """Write a run as five files into ``folder``, which is made if need be, and return it.
 
     ``nav.csv``: date, nav and the day's signed spot, carry, cost, translation and rounding in account currency, which
     sum to the change of nav (on the first row: from the opening cash). ``weights.csv``: date and a column a currency,
     net exposure as a fraction of NAV. ``trades.csv``: the fills. ``summary.json``: :func:`~fxcarry.report.summary` as
-    strict JSON. ``report.html``: the page, with ``others`` (the variants) in it.
+    strict JSON, with ``card`` (:func:`fxcarry.evidence.report_card`) in it. ``report.html``: the page, with ``others``
+    (the variants), ``card`` and ``crash`` (:func:`fxcarry.stress.crash_panel`) in it.
 
     Everything is made beside ``folder`` and moved in when it is complete: an interrupted run leaves the files of the
     run before, or none. Raises ConfigError where that is not possible.
@@ -46,8 +54,13 @@ def write_files(result: BacktestResult, others: Mapping[str, BacktestResult], fo
             _write_nav(result, staging / "nav.csv")
             _write_table(result.weights, staging / "weights.csv")
             _write_trades(result, staging / "trades.csv")
-            _write(staging / "summary.json", json.dumps(summary(result, others), indent=2, allow_nan=False) + "\n")
-            _write(staging / "report.html", page([result], {result.strategy: others}))
+            _write(
+                staging / "summary.json", json.dumps(summary(result, others, card), indent=2, allow_nan=False) + "\n"
+            )
+            _write(
+                staging / "report.html",
+                page([result], {result.strategy: others}, {result.strategy: card}, {result.strategy: crash}),
+            )
             real.mkdir(exist_ok=True)
             _move(staging, real)
     return target
@@ -57,14 +70,18 @@ def write_html(
     results: Sequence[BacktestResult],
     path: str | Path,
     others: Mapping[str, Mapping[str, BacktestResult]] | None = None,
+    *,
+    cards: Mapping[str, Mapping[str, Any] | None] | None = None,
+    crashes: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about one or more runs and return its path.
 
-    ``others`` are the variants of each strategy by its name (see :func:`fxcarry.backtest.variants`). The page needs no
+    ``others`` are the variants of each strategy by its name (see :func:`fxcarry.backtest.variants`), ``cards`` their
+    :func:`~fxcarry.evidence.report_card` and ``crashes`` their :func:`~fxcarry.stress.crash_panel`. The page needs no
     script and no other file, and follows the reader's light or dark theme. The file appears complete or not at all.
     Raises ConfigError without results or where the file cannot be written.
     """
-    text = page(results, others or {})
+    text = page(results, others or {}, cards or {}, crashes or {})
     target = Path(path)
     with _explained(target):
         real = target.resolve()

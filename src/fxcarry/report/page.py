@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -14,6 +15,7 @@ from fxcarry.errors import ConfigError
 from fxcarry.ledger import Attribution
 from fxcarry.model import Action, FloatArray, TradingState
 from fxcarry.report import text
+from fxcarry.report.card import sentences, worst_days
 from fxcarry.report.charts import Days, bar_chart, line_chart, weight_chart
 
 if TYPE_CHECKING:
@@ -23,8 +25,16 @@ _PARTS = ("spot", "carry", "cost", "other")
 _COLORS = 8
 
 
-def page(results: Sequence[BacktestResult], others: Mapping[str, Mapping[str, BacktestResult]]) -> str:
-    """The page about ``results`` and their variants. Everything that is not a chart is escaped."""
+def page(
+    results: Sequence[BacktestResult],
+    others: Mapping[str, Mapping[str, BacktestResult]],
+    cards: Mapping[str, Mapping[str, Any] | None],
+    crashes: Mapping[str, Mapping[str, Any] | None],
+) -> str:
+    """The page about ``results``, their variants, report cards and crash panels.
+
+    Everything that is not a chart is escaped.
+    """
     from jinja2 import Environment, StrictUndefined
 
     if not results:
@@ -33,7 +43,9 @@ def page(results: Sequence[BacktestResult], others: Mapping[str, Mapping[str, Ba
     environment.filters["pct"] = _percent
     environment.filters["minus"] = _minus
     template = environment.from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
-    sections = [_section(r, others.get(r.strategy, {})) for r in results]
+    sections = [
+        _section(r, others.get(r.strategy, {}), cards.get(r.strategy), crashes.get(r.strategy)) for r in results
+    ]
     return template.render(
         title=f"{sections[0]['name']}: carry backtest" if len(sections) == 1 else f"{len(sections)} carry strategies",
         sections=sections,
@@ -50,7 +62,12 @@ def _overview(results: Sequence[BacktestResult]) -> dict[str, Any]:
     return {"chart": _markup(line_chart(lines, label="Change of NAV of each strategy")), "legend": legend}
 
 
-def _section(result: BacktestResult, others: Mapping[str, BacktestResult]) -> dict[str, Any]:
+def _section(
+    result: BacktestResult,
+    others: Mapping[str, BacktestResult],
+    card: Mapping[str, Any] | None,
+    crash: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     one = text.summary(result, others)
     effect = text.interest_effect(one)
     return {
@@ -63,10 +80,12 @@ def _section(result: BacktestResult, others: Mapping[str, BacktestResult]) -> di
         **_charts(result, others),
         "months": _months(result),
         "instruments": _instruments(result),
-        "worst": _worst(result),
+        "worst": [day for day in worst_days(result) if day["return"] < 0],
         "events": _events(result),
         "verdicts": _verdicts(result),
-        "evidence": _evidence(result),
+        "evidence": [] if card is None else [(label, _minus_signs(line)) for label, line in sentences(card)],
+        "crash": crash,
+        "bad_times": _bad_times(result),
         "settings": [
             ("Costs", text.costs(one)),
             ("Interest", text.interest(one)),
@@ -165,19 +184,6 @@ def _instruments(result: BacktestResult) -> dict[str, Any]:
     return {"rows": rows, "total": total}
 
 
-def _worst(result: BacktestResult) -> list[tuple[str, float, list[float]]]:
-    """The ten worst days: (date, return, its parts), as fractions of the NAV before."""
-    nav = result.books.nav
-    returns = nav[1:] / nav[:-1] - 1
-    worst = np.argsort(returns, kind="stable")[:10]
-    parts = _parts(result)
-    return [
-        (str(result.books.day[i + 1]), float(returns[i]), [float(parts[p][i + 1] / nav[i]) for p in _PARTS])
-        for i in worst
-        if returns[i] < 0
-    ]
-
-
 def _events(result: BacktestResult) -> list[tuple[str, str, str]]:
     """What the risk rules did to the run: (date, kind, what), in order of time."""
     events, trading = [], TradingState.ACTIVE
@@ -208,30 +214,16 @@ def _verdicts(result: BacktestResult) -> list[tuple[str, str, str, int]]:
     return [(*key, count) for key, count in bites.most_common()]
 
 
-def _evidence(result: BacktestResult) -> list[tuple[str, str, str]]:
-    """How much of the result may be luck, and how bad days look: (name, value, what it means)."""
+def _bad_times(result: BacktestResult) -> list[tuple[str, str, str]]:
+    """How bad bad times look: (name, value, what it means)."""
     nav = result.books.nav
     returns = nav[1:] / nav[:-1] - 1
-    per_day = statistics.sharpe(returns, 1)
-    if np.isnan(per_day):
+    if not returns.any():
         return []
-    skew, kurtosis = statistics.skewness(returns), statistics.kurtosis(returns)
-    chance = statistics.probabilistic_sharpe(per_day, len(returns), skew, kurtosis)
-    years = statistics.min_track_record_length(per_day, skew, kurtosis, 0.0, 0.95) / text.PERIODS
-    record = len(returns) / text.PERIODS
     rows = [
-        ("Chance that the true Sharpe is above 0", f"{100 * chance:.0f}%", "probabilistic Sharpe ratio, one trial"),
-        (
-            "Record needed for 95% confidence",
-            f"{years:,.1f} years" if np.isfinite(years) else "no record suffices",
-            f"this one has {record:.1f} years",
-        ),
-        ("t statistic of the mean", f"{statistics.newey_west_t(returns):.2f}", "Newey–West"),
         ("Sortino ratio", _number(statistics.sortino(returns, text.PERIODS)), "return over downside deviation"),
         ("Calmar ratio", _number(statistics.calmar(returns, text.PERIODS)), "compound return over max drawdown"),
         ("Longest time under water", f"{statistics.longest_under_water(returns):,} days", "trading days below a high"),
-        ("Skew", f"{skew:.2f}", "of daily returns; below 0, the bad days are the large ones"),
-        ("Kurtosis", f"{kurtosis:.1f}", "of daily returns; 3 is normal, more is fat tails"),
         (
             "Expected shortfall 99%",
             _percent(-statistics.expected_shortfall(returns, 0.99)),
@@ -275,6 +267,11 @@ def _percent(value: float | None, digits: int = 2, signed: bool = True) -> str:
 
 def _minus(number: str) -> str:
     return number.replace("-", "−")
+
+
+def _minus_signs(sentence: str) -> str:
+    """Numbers below zero; a date and a hyphen stay what they are."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", sentence)
 
 
 def _number(value: float) -> str:

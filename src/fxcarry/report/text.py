@@ -29,16 +29,20 @@ DISCLAIMER = (
 )
 
 
-def summary(result: BacktestResult, others: Mapping[str, BacktestResult]) -> dict[str, Any]:
+def summary(
+    result: BacktestResult, others: Mapping[str, BacktestResult], card: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """``result.stats``, and the same figures of each other run (:func:`fxcarry.backtest.variants`) under ``variants``.
 
-    Annual figures are decimals per year, not percent; a figure that does not exist is None.
+    ``card`` is the :func:`~fxcarry.evidence.report_card`, None where none was made. Annual figures are decimals per
+    year, not percent; a figure that does not exist is None.
     """
     keep = (
         "annual_return", "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry",
         "cost", "translation", "rounding", "final_nav", "halted",
     )  # fmt: skip
-    return {**result.stats, "variants": {name: {k: r.stats[k] for k in keep} for name, r in others.items()}}
+    variants = {name: {k: r.stats[k] for k in keep} for name, r in others.items()}
+    return {**result.stats, "variants": variants, "card": card}
 
 
 def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> Table:

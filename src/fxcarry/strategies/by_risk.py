@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -129,6 +129,10 @@ class Optimized:
     estimated. The result is scaled to ``target_volatility`` within the caps, and a leg closer than ``band`` to its
     target is left alone. Needs ``lookback`` daily returns: it stays flat until there are as many.
 
+    With ``crosses`` the mark-up in the objective is that of a book held in the cheapest pairs (``routing =
+    "least-cost"``), where one pair serves two currencies: positions that two mark-ups would eat are worth opening. It
+    is exact where every pair has the same mark-up, else their mean stands for all.
+
     A venue that books no financing keeps no mark-up. Carry, variance, trading cost (of one rebalance, times
     ``rebalances_per_year``) and mark-up are annual.
     """
@@ -141,6 +145,7 @@ class Optimized:
     lookback: int = attrs.field(default=250, validator=at_least_two)
     band: float = attrs.field(default=0.10, validator=fraction)
     rebalances_per_year: int = attrs.field(default=12, validator=positive)
+    crosses: bool = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
@@ -154,17 +159,19 @@ class Optimized:
         markup = np.where(np.isnan(markup), 0.0, np.maximum(markup, 0.0))
         order = tie_order(view.currencies)[usable]
         lower, upper = allocation.side_bounds_array(carry[usable], self.k, self.position_cap, order)
-        best = allocation.mean_variance_array(
-            carry[usable],
-            covariance,
-            held,
-            risk_aversion=self.risk_aversion,
-            trading_cost=view.values("trading_cost")[usable] * self.rebalances_per_year,
-            markup=markup,
-            lower=lower,
-            upper=upper,
-            gross=self.gross_cap,
-        )
+        problem: dict[str, Any] = {
+            "risk_aversion": self.risk_aversion,
+            "trading_cost": view.values("trading_cost")[usable] * self.rebalances_per_year,
+            "lower": lower,
+            "upper": upper,
+            "gross": self.gross_cap,
+        }
+        if self.crosses:
+            best = allocation.routed_mean_variance_array(
+                carry[usable], covariance, held, markup=float(markup.mean()), **problem
+            )
+        else:
+            best = allocation.mean_variance_array(carry[usable], covariance, held, markup=markup, **problem)
         scaled = allocation.scale_to_volatility_array(
             best, covariance, self.target_volatility, self.gross_cap, self.position_cap
         )

@@ -9,6 +9,7 @@ book, and not what it would hold alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -210,7 +211,8 @@ class Blend:
         usable, covariance = floored_covariance(view, self.lookback, held)
         if not usable[held].all():
             return 0.0
-        return float(np.sqrt(max(weights[usable] @ covariance @ weights[usable], 0.0)))
+        variance = float(weights[usable] @ covariance @ weights[usable])
+        return math.sqrt(max(variance, 0.0))
 
 
 @attrs.frozen

@@ -1,0 +1,126 @@
+"""Commands that show what is there: ``carry``, ``roll``, ``plugins``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fxcarry.cli.shared import config_option, emit, json_option, load, width
+
+
+@click.command()
+@click.option("--at", "day", metavar="DATE", help="As known on this trade date (default: the last there is).")
+@click.option("--universe", metavar="EUR,JPY,…", help="Currencies (default: the other G10).")
+@click.option("--account-currency", metavar="CCY", help="Against which currency. [USD]")
+@click.option("--markup", type=float, help="The broker's annual mark-up on each side. [0.01]")
+@config_option
+@json_option
+def carry(
+    day: str | None,
+    universe: str | None,
+    account_currency: str | None,
+    markup: float | None,
+    config_path: str | None,
+    as_json: bool,
+) -> None:
+    """What each currency pays against the account currency: rate, carry, volatility, carry-to-risk, tonight's roll."""
+    from fxcarry.build import feed_of
+    from fxcarry.screen import carry_table
+
+    settings = load(config_path)
+    account = account_currency or settings.account_currency
+    table = carry_table(
+        feed_of(settings),
+        at=day,
+        universe=universe.split(",") if universe else None,
+        account_currency=account,
+        markup=settings.markup if markup is None else markup,
+    )
+    if as_json:
+        emit(table)
+        return
+    import textwrap
+
+    click.echo(f"Carry against {table['account_currency']}, as known at 17:00 New York on {table['date']}\n")
+    click.echo("      pair         spot  rate %  carry %  vol %  carry/risk  long %  short %  days     tonight")
+    for row in table["rows"]:
+        volatility = "-" if row["volatility"] is None else f"{row['volatility'] * 100:.1f}"
+        to_risk = "-" if row["carry_to_risk"] is None else f"{row['carry_to_risk']:+.2f}"
+        click.echo(
+            f"{row['currency']:5} {row['pair']:6} {row['spot']:10.5g} {row['rate'] * 100:7.2f} "
+            f"{row['carry'] * 100:+8.2f} {volatility:>6} {to_risk:>11} {row['financing_long'] * 100:+7.2f} "
+            f"{row['financing_short'] * 100:+8.2f} {row['roll_days']:5} {row['tonight_long']:+11,.2f}"
+        )
+    click.echo("")
+    for note in table["notes"]:
+        click.echo(textwrap.fill(note, width(), subsequent_indent="  "))
+
+
+@click.command()
+@click.argument("first", metavar="PAIR")
+@click.argument("second", metavar="[DATE]", required=False)
+@click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="How many weekdays to show.")
+@json_option
+def roll(first: str, second: str | None, days: int, as_json: bool) -> None:
+    """Value date and roll days of PAIR on trade date DATE (default: today's trade date)."""
+    from datetime import UTC, datetime, timedelta
+
+    from fxcarry.backtest import as_day
+    from fxcarry.conventions import roll_days, trade_date, value_date
+    from fxcarry.model import Pair
+
+    if second is not None and first[:4].isdigit():
+        first, second = second, first
+    pair = Pair.parse(first)
+    day = trade_date(datetime.now(UTC)) if second is None else as_day(second, "DATE")
+    rows: list[dict[str, Any]] = []
+    while len(rows) < days:
+        if not rows or day.weekday() < 5:
+            rows.append(
+                {
+                    "pair": str(pair),
+                    "trade_date": str(day),
+                    "weekday": day.strftime("%a"),
+                    "value_date": str(value_date(pair, day)),
+                    "roll_days": roll_days(pair, day),
+                }
+            )
+        day += timedelta(1)
+    if as_json:
+        emit(rows[0] if days == 1 else rows)
+        return
+    for row in rows:
+        click.echo(
+            f"{row['pair']}  trade date {row['trade_date']} {row['weekday']}  "
+            f"value date {row['value_date']}  roll days {row['roll_days']}"
+        )
+
+
+@click.command()
+@json_option
+def plugins(as_json: bool) -> None:
+    """What is installed: feeds, brokers, strategies, rules, notifiers - and plugins that are broken."""
+    from fxcarry import plugins as registry_of
+
+    registry = registry_of.load()
+    found = [
+        {
+            "kind": c.kind,
+            "name": c.name,
+            "summary": c.summary,
+            "from": f"{registry.origins[key].distribution} {registry.origins[key].version}",
+        }
+        for key, c in sorted(registry.components.items())
+    ]
+    broken = [
+        {"plugin": b.name, "from": b.distribution, "error": f"{type(b.error).__name__}: {b.error}"}
+        for b in registry.broken
+    ]
+    if as_json:
+        emit({"components": found, "broken": broken})
+        return
+    for row in found:
+        click.echo(f"{row['kind']:9} {row['name']:24} {row['from']:20} {row['summary']}")
+    for row in broken:
+        click.echo(f"{'broken':9} {row['plugin']:24} {row['from']:20} {row['error']}")
