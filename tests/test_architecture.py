@@ -26,6 +26,7 @@ TIERS = {
         "stress",
         "walkforward",
         "lookahead",
+        "ensemble",
         "evidence",
         "backtest",
         "build",

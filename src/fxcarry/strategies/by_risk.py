@@ -14,9 +14,12 @@ from fxcarry.model import Account, FloatArray
 from fxcarry.strategies.estimates import (
     annual_covariance,
     annual_volatility,
+    at_least_two,
     floored_covariance,
+    fraction,
     positive,
     tie_order,
+    whole,
 )
 
 
@@ -28,8 +31,8 @@ class CarryToVolatility:
     otherwise rank first. Flat until there are as many returns.
     """
 
-    k: int = attrs.field(default=3, validator=positive)
-    lookback: int = attrs.field(default=60, validator=positive)
+    k: int = attrs.field(default=3, validator=whole)
+    lookback: int = attrs.field(default=60, validator=at_least_two)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
@@ -63,8 +66,8 @@ class InverseVolatility:
     are as many.
     """
 
-    k: int = attrs.field(default=3, validator=positive)
-    lookback: int = attrs.field(default=250, validator=positive)
+    k: int = attrs.field(default=3, validator=whole)
+    lookback: int = attrs.field(default=250, validator=at_least_two)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
@@ -80,8 +83,8 @@ class EqualRisk:
     volatility below 4 % a year; flat until there are as many.
     """
 
-    k: int = attrs.field(default=3, validator=positive)
-    lookback: int = attrs.field(default=250, validator=positive)
+    k: int = attrs.field(default=3, validator=whole)
+    lookback: int = attrs.field(default=250, validator=at_least_two)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
@@ -95,12 +98,13 @@ class MinimumVariance:
 
     Ackermann, Pohl and Schmedders (2017) scale to a carry target instead; when differentials compress, that leverage
     explodes, and this does not. Covariance from ``lookback`` daily returns, shrunk, no volatility below 4 % a year;
-    flat until there are as many, and where no currency has any carry.
+    flat until there are as many, and where no currency has any carry. Raises DataError where currencies move exactly
+    alike, for then the direction is not determined.
     """
 
     target_volatility: float = attrs.field(default=0.08, validator=positive)
     gross_cap: float = attrs.field(default=2.0, validator=positive)
-    lookback: int = attrs.field(default=250, validator=positive)
+    lookback: int = attrs.field(default=250, validator=at_least_two)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
@@ -109,7 +113,7 @@ class MinimumVariance:
         weights = np.zeros(len(carry))
         usable, covariance = floored_covariance(view, self.lookback, np.isfinite(carry))
         if usable.any() and carry[usable].any():
-            direction = np.asarray(np.linalg.solve(covariance, carry[usable]), float)
+            direction = allocation.minimum_variance_array(covariance, carry[usable], 1.0)
             weights[usable] = allocation.scale_to_volatility_array(
                 direction, covariance, self.target_volatility, self.gross_cap
             )
@@ -133,13 +137,13 @@ class Optimized:
     ``rebalances_per_year``) and mark-up are annual.
     """
 
-    k: int = attrs.field(default=3, validator=positive)
+    k: int = attrs.field(default=3, validator=whole)
     risk_aversion: float = attrs.field(default=8.0, validator=positive)
     position_cap: float = attrs.field(default=0.30, validator=positive)
     gross_cap: float = attrs.field(default=2.0, validator=positive)
     target_volatility: float = attrs.field(default=0.08, validator=positive)
-    lookback: int = attrs.field(default=250, validator=positive)
-    band: float = attrs.field(default=0.10, validator=attrs.validators.ge(0))
+    lookback: int = attrs.field(default=250, validator=at_least_two)
+    band: float = attrs.field(default=0.10, validator=fraction)
     rebalances_per_year: int = attrs.field(default=12, validator=positive)
     crosses: bool = False
 

@@ -26,6 +26,24 @@ def positive(instance: object, attribute: Any, value: float) -> None:
         raise ConfigError(f"{attribute.name} is {value}", hint="a number > 0")
 
 
+def whole(instance: object, attribute: Any, value: int) -> None:
+    """An attrs validator: a whole number of one or more."""
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigError(f"{attribute.name} is {value!r}", hint="a whole number: 1, 2, 3, …")
+
+
+def at_least_two(instance: object, attribute: Any, value: int) -> None:
+    """An attrs validator: a whole number of two or more, for a volatility needs two returns."""
+    if not isinstance(value, int | np.integer) or value < 2:
+        raise ConfigError(f"{attribute.name} is {value!r}", hint="a whole number of daily returns, two or more")
+
+
+def fraction(instance: object, attribute: Any, value: float) -> None:
+    """An attrs validator: a number from 0 to below 1."""
+    if not 0 <= value < 1:
+        raise ConfigError(f"{attribute.name} is {value}", hint="a number from 0 to below 1, such as 0.10")
+
+
 @lru_cache(maxsize=64)
 def tie_order(currencies: tuple[str, ...]) -> NDArray[np.int64]:
     """The alphabetical place of each currency: of equal carries the earlier ISO code ranks higher."""

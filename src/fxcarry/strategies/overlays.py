@@ -2,10 +2,14 @@
 
 None keeps a memory: what an overlay needs of the past it asks of :meth:`~fxcarry.market.MarketView.earlier`, so that a
 block run, a stepped run and a restart decide the same.
+
+A strategy inside that reads the account sees the whole account: what the overlay made of its answer, or the blended
+book, and not what it would hold alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -15,11 +19,12 @@ import numpy as np
 
 from fxcarry import allocation
 from fxcarry.answers import ask
+from fxcarry.conventions import session_end, trade_date
 from fxcarry.errors import ConfigError
 from fxcarry.market import MarketView
 from fxcarry.model import Account, FloatArray
 from fxcarry.protocols import Strategy
-from fxcarry.strategies.estimates import annual_covariance, positive, traded
+from fxcarry.strategies.estimates import at_least_two, floored_covariance, fraction, positive, traded, whole
 
 
 def _reads_account(*strategies: Any) -> bool:
@@ -35,21 +40,21 @@ def _as_what_is_inside(overlay: Any) -> bool:
 class VolatilityTarget:
     """A strategy's weights scaled to ``target`` annual volatility, up or down, within ``gross_cap`` of Σ|w|.
 
-    Volatility is that of the book under the shrunk covariance of ``lookback`` daily returns. Flat until every currency
-    held has as many.
+    Volatility is that of the book under the shrunk covariance of ``lookback`` daily returns, with no currency below 4 %
+    a year. Flat until every currency held has as many.
     """
 
     strategy: Strategy
     target: float = attrs.field(default=0.08, validator=positive)
     gross_cap: float = attrs.field(default=2.0, validator=positive)
-    lookback: int = attrs.field(default=250, validator=positive)
+    lookback: int = attrs.field(default=250, validator=at_least_two)
     reads_account = property(_as_what_is_inside)
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
         weights = ask(self.strategy, view, account)
         held = weights != 0
-        usable, covariance = annual_covariance(view, self.lookback, held)
+        usable, covariance = floored_covariance(view, self.lookback, held)
         scaled = np.zeros(len(weights))
         if held.any() and usable[held].all():
             scaled[usable] = allocation.scale_to_volatility_array(
@@ -63,7 +68,7 @@ class NoTradeBand:
     """A strategy's weights, but a leg already within ``band`` (a share of its target) is left as it is."""
 
     strategy: Strategy
-    band: float = attrs.field(default=0.10, validator=positive)
+    band: float = attrs.field(default=0.10, validator=fraction)
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
@@ -82,7 +87,7 @@ class Staggered:
     """
 
     strategy: Strategy
-    tranches: int = attrs.field(default=4, validator=positive)
+    tranches: int = attrs.field(default=4, validator=whole)
     reads_account = property(_as_what_is_inside)
 
     def __attrs_post_init__(self) -> None:
@@ -95,22 +100,23 @@ class Staggered:
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
-        total = np.zeros(len(view.currencies))
-        for week in range(self.tranches):
-            before = view.earlier(view.as_of - week * timedelta(days=7))
+        total = ask(self.strategy, view, account)
+        day = trade_date(view.as_of - timedelta(microseconds=1))  # 17:00 sharp ends its day
+        for week in range(1, self.tranches):
+            # By trade date: seven days of 24 hours end a session early or late where New York's clocks change.
+            before = view.earlier(session_end(day - timedelta(weeks=week)))
             if before is None:
                 break
             total += ask(self.strategy, before, account)
-        weights: FloatArray = np.where(np.isfinite(view.tradable_carry), total / self.tranches, 0.0)
-        return weights
+        return total / self.tranches
 
 
 @attrs.frozen
 class Neutral:
     """A strategy's weights less their mean: they sum to zero, and the account currency is neither long nor short.
 
-    The mean is over the currencies that can be held. Not scaled back to the gross it had. With and without are two
-    different bets: report both (Daniel, Hodrick and Lu 2017).
+    The mean is over the currencies that can be held, so one that the strategy left out gets a weight too. Not scaled
+    back to the gross it had. With and without are two different bets: report both (Daniel, Hodrick and Lu 2017).
     """
 
     strategy: Strategy
@@ -119,9 +125,9 @@ class Neutral:
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
         weights = ask(self.strategy, view, account)
-        here = np.isfinite(view.tradable_carry) & traded(view)
-        if not weights.any() or not here.any():
+        if not weights.any():
             return weights
+        here = (weights != 0) | (np.isfinite(view.tradable_carry) & traded(view))
         return np.where(here, weights - weights.sum() / here.sum(), 0.0)
 
 
@@ -157,13 +163,14 @@ class Blend:
     """Several strategies in one book, by risk budget; they are netted before anything is traded.
 
     Each strategy gets a share of NAV proportional to its budget over the volatility of its book (covariance of
-    ``lookback`` daily returns, shrunk), so equal budgets take equal risk; shares sum to 1. Trailing results play no
-    part. A strategy that is flat takes no share; while a book lacks history, shares are the budgets.
+    ``lookback`` daily returns, shrunk, no currency below 4 % a year), so equal budgets take equal risk; shares sum to
+    1. Trailing results play no part. A strategy that is flat takes no share; while a book lacks history, shares are
+    the budgets.
     """
 
     strategies: Mapping[str, Strategy]
     budgets: Mapping[str, float] | None = None
-    lookback: int = attrs.field(default=250, validator=positive)
+    lookback: int = attrs.field(default=250, validator=at_least_two)
 
     def __attrs_post_init__(self) -> None:
         if not self.strategies:
@@ -199,10 +206,13 @@ class Blend:
         return {name: weights * (shares.get(name, 0.0) / total if total else 0.0) for name, weights in wanted.items()}
 
     def _volatility(self, view: MarketView, weights: FloatArray) -> float:
-        """The annual volatility of a book; 0 where a currency of it lacks history."""
+        """The annual volatility of a book; 0 where a currency of it lacks history, or its legs offset one another."""
         held = weights != 0
-        usable, covariance = annual_covariance(view, self.lookback, held)
-        return float(np.sqrt(weights[held] @ covariance @ weights[held])) if usable[held].all() else 0.0
+        usable, covariance = floored_covariance(view, self.lookback, held)
+        if not usable[held].all():
+            return 0.0
+        variance = float(weights[usable] @ covariance @ weights[usable])
+        return math.sqrt(max(variance, 0.0))
 
 
 @attrs.frozen
@@ -224,6 +234,10 @@ class Switch:
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
         """Weights in universe order."""
         choice = self.choose(view)
+        if not isinstance(choice, str | Mapping):
+            raise ConfigError(
+                f"a switch chose {choice!r} at {view.as_of:%Y-%m-%d}", hint="a name, or a mapping of shares by name"
+            )
         shares = {choice: 1.0} if isinstance(choice, str) else dict(choice)
         unknown = [name for name in shares if name not in self.strategies]
         if unknown:

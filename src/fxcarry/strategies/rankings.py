@@ -10,14 +10,14 @@ import numpy as np
 from fxcarry import allocation
 from fxcarry.market import MarketView
 from fxcarry.model import Account, FloatArray
-from fxcarry.strategies.estimates import positive, tie_order, traded
+from fxcarry.strategies.estimates import tie_order, traded, whole
 
 
 @attrs.frozen
 class Baseline:
     """Long the ``k`` currencies of highest carry, short the ``k`` of lowest, ±1/k each, rebalanced when due."""
 
-    k: int = attrs.field(default=3, validator=positive)
+    k: int = attrs.field(default=3, validator=whole)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 from fxcarry import allocation
 from fxcarry.market import MarketView
 from fxcarry.model import Account, FloatArray
-from fxcarry.strategies.estimates import TRADING_DAYS, positive
+from fxcarry.strategies.estimates import TRADING_DAYS, whole
 
 _MONTH = timedelta(days=30)
 
@@ -20,7 +20,8 @@ def momentum_array(view: MarketView, months: int = 12) -> FloatArray:
     """Excess return of each currency over the last ``months``: its log change against the account currency, and carry.
 
     A month is 30 days of the calendar for carry and a twelfth of 260 rows for spot. Carry is the mean of what was known
-    at each month's end as far back as the run goes. NaN for a currency without a price that long ago.
+    every 30 days as far back as the run goes: in its first year, of fewer months. NaN for a currency without a price
+    that long ago, or without a rate on one of these days.
     """
     count = round(months * TRADING_DAYS / 12)
     rows = view.spot_rows(count + 1)
@@ -69,8 +70,8 @@ class CarryMomentumValue:
     A signal counts for a currency once it has its history: carry alone in the first year, value from the fifth on.
     """
 
-    momentum_months: int = attrs.field(default=12, validator=positive)
-    value_years: int = attrs.field(default=5, validator=positive)
+    momentum_months: int = attrs.field(default=12, validator=whole)
+    value_years: int = attrs.field(default=5, validator=whole)
     reads_account: ClassVar[bool] = False
 
     def __call__(self, view: MarketView, account: Account) -> FloatArray:
