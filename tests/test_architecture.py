@@ -25,7 +25,7 @@ TIERS = {
     7: ["report", "trials", "statistics"],
     6: ["engine"],
     5: ["simulation", "journal", "ledger", "strategies", "risk", "orders", "routing", "tape"],
-    4: ["allocation", "covariance", "costs", "clock", "feeds"],
+    4: ["venues", "allocation", "covariance", "costs", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
     1: ["conventions", "model", "secrets"],

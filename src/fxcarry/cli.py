@@ -262,12 +262,16 @@ def carry(
 
     settings = _load(config_path)
     account = account_currency or settings.account_currency
+    if markup is None and (markup := settings.markup) is None:
+        raise ConfigError(
+            f"the carry table shows one mark-up for every pair, venue {settings.venue} has none", hint="give --markup"
+        )
     table = carry_table(
         feed_of(settings),
         at=day,
         universe=universe.split(",") if universe else None,
         account_currency=account,
-        markup=settings.markup if markup is None else markup,
+        markup=markup,
     )
     if as_json:
         _emit(table)

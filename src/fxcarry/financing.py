@@ -163,14 +163,37 @@ class BenchmarkFinancing:
 
     A long earns ``benchmark − markup``, a short pays ``benchmark + markup``. With ``year_days=None`` each currency
     accrues on its own day count and the mark-up on 365; a number (IB: 360) is used for everything.
+
+    ``markup`` is one number, or a mapping by pair name (``"EURTRY"``) and currency (``"TRY"``): a pair that is not
+    listed itself pays the higher of its two currencies', and the key ``"default"`` stands for every currency not
+    listed.
     """
 
-    markup: float = 0.0
+    markup: float | Mapping[str, float] = 0.0
     year_days: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.markup < 1:
-            raise ConfigError(f"markup is {self.markup}", hint="an annual decimal >= 0 and < 1: 0.01 is 1 % a year")
+        for where, markup in self.markup.items() if isinstance(self.markup, Mapping) else [("", self.markup)]:
+            if not 0 <= markup < 1:
+                raise ConfigError(
+                    f"markup {where} is {markup}" if where else f"markup is {markup}",
+                    hint="an annual decimal >= 0 and < 1: 0.01 is 1 % a year",
+                )
+
+    def markup_of(self, pair: Pair) -> float:
+        """The mark-up on either side of a pair; MissingDataError where a mapping names neither it nor a default."""
+        table = self.markup
+        if not isinstance(table, Mapping):
+            return table
+        if str(pair) in table:
+            return table[str(pair)]
+        try:
+            return max(table[c] if c in table else table["default"] for c in pair)
+        except KeyError:
+            raise MissingDataError(
+                f"no financing mark-up for {pair}",
+                hint=f'list {pair}, both its currencies, or a "default"; a missing mark-up is never zero',
+            ) from None
 
     def _legs(self, price: Any, days: Any, base: Any, quote: Any, base_dc: Any, quote_dc: Any, m: Any) -> Any:
         """(benchmark, mark-up) accrual per unit in quote currency."""
@@ -186,7 +209,7 @@ class BenchmarkFinancing:
             base = _require(snapshot.rates.get(pair.base), pair.base, trade_date)
             quote = _require(snapshot.rates.get(pair.quote), pair.quote, trade_date)
             days = roll_days(pair, trade_date)
-            margin = to_decimal(self.markup)
+            margin = to_decimal(self.markup_of(pair))
             benchmark, markup = self._legs(
                 _price(snapshot, pair, trade_date),
                 days,
@@ -204,6 +227,9 @@ class BenchmarkFinancing:
 
     def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
         """Quote currency received per unit held long and per unit held short, for every roll and instrument."""
+        margin: Any = self.markup
+        if isinstance(margin, Mapping):
+            margin = np.array([self.markup_of(Pair.parse(name)) for name in rolls.names])
         benchmark, markup = self._legs(
             rolls.price,
             rolls.days,
@@ -211,7 +237,7 @@ class BenchmarkFinancing:
             rolls.quote_rate,
             rolls.base_day_count,
             rolls.quote_day_count,
-            self.markup,
+            margin,
         )
         return benchmark - markup, -benchmark - markup
 
