@@ -24,7 +24,7 @@ TIERS = {
     8: ["screen", "stress", "lookahead", "evidence", "backtest", "build", "builtins", "config", "plugins"],
     7: ["report", "trials", "statistics"],
     6: ["engine"],
-    5: ["simulation", "journal", "ledger", "strategies", "risk", "orders", "routing", "tape"],
+    5: ["simulation", "journal", "ledger", "strategies", "risk", "orders", "routing", "tape", "balances"],
     4: ["venues", "allocation", "covariance", "costs", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],

@@ -182,7 +182,8 @@ class BacktestResult:
         log = self.journal.log
         assert log is not None
         scale = 10 ** minor_digits(log.account_currency)
-        financing = np.vstack([np.zeros((1, len(log.names))), self.columns.posted.cumsum(0)]) / scale
+        booked = self.columns.posted if self.columns.allocated is None else self.columns.allocated
+        financing = np.vstack([np.zeros((1, len(log.names))), booked.cumsum(0)]) / scale
         units = [0.0] * len(log.names)
         profit = [0.0] * len(log.names)
         opened = [0] * len(log.names)
