@@ -16,10 +16,12 @@ from fxcarry.backtest import BacktestResult, variants
 from fxcarry.build import build
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError
+from fxcarry.evidence import configuration_of
 from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Order, Pair, Quote, Rate, Snapshot
+from fxcarry.report import text
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Baseline
 from fxcarry.testing import market_history
@@ -282,6 +284,9 @@ def test_what_is_given_beside_a_venue_wins(history: MarketHistory) -> None:
     assert free.stats["cost"] == 0
     marked = run(history, venue="ib", markup=0.02)
     assert (marked.markup, marked.costs) == (0.02, venue("ib").costs)
+    assert marked.notes[-1] == "not the financing of venue ib: others were given in their place"
+    assert free.notes[-1].startswith("not the costs of venue ib")
+    assert not run(history, venue="ib").notes
     spot = run(history, venue="ib", financing=None)
     assert (spot.stats["carry"], spot.markup, spot.venue) == (0, None, "ib")
 
@@ -342,6 +347,22 @@ def test_the_same_book_gross_of_every_spread_is_the_benchmark(history: MarketHis
     balances = run(history, costs=None, financing=CurrencyBalanceFinancing(0.0, 0.0, 0.0, 0.0))
     benchmark = run(history, costs=None, financing=BenchmarkFinancing(0.0))
     assert balances.stats["carry"] == pytest.approx(benchmark.stats["carry"], abs=5e-4)
+
+
+def test_reports_state_the_venue_and_its_sources(history: MarketHistory) -> None:
+    ib, none = (run(history, venue=name).stats for name in ("ib", None))
+    told = text.venue(ib)
+    assert venue("ib").summary in told
+    assert all(f"{what}: {source}" in told for what, source in venue("ib").sources.items())
+    assert text.interest(ib) == "booked as the venue does"
+    assert any(line == f"Venue: {told}." for line in text.footer([{**ib, "variants": {}}]))
+    assert not any(line.startswith("Venue") for line in text.footer([{**none, "variants": {}}]))
+    assert text.venue({"venue": "mine"}) == "mine"
+
+
+def test_the_venue_is_part_of_a_trial(history: MarketHistory) -> None:
+    assert configuration_of(run(history, venue="ib"))["venue"] == "ib"
+    assert "venue" not in configuration_of(run(history))
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------

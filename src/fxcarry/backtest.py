@@ -336,11 +336,14 @@ def backtest(
             costs = other.costs if costs is RETAIL else costs
             markup = other.markup if markup is None else markup
     profile = venue_called(venue) if isinstance(venue, str) else venue
+    changed: list[str] = []
     if profile is None:
         usual: LinearFinancing = BenchmarkFinancing(DEFAULT_MARKUP if markup is None else markup)
     else:
         costs = profile.costs if costs is RETAIL else costs
         usual = profile.financing if markup is None else BenchmarkFinancing(markup)
+        changed += ["costs"] * (costs != profile.costs)
+        changed += ["financing"] * (usual != profile.financing or financing != "benchmark")
     cash = _first(cash, broker_settings.pop("cash", None), other and other.cash, DEFAULT_CASH)
     account_currency = _first(account_currency, other and other.account_currency, "USD")
     rebalance = _first(rebalance, other and other.rebalance, "monthly")
@@ -351,6 +354,8 @@ def backtest(
         assert feed is not None
         history = feed.history(None, None)
     first, last, notes = period_of(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
+    if profile is not None and changed:
+        notes.append(f"not the {' and '.join(changed)} of venue {profile.name}: others were given in their place")
     model = usual if financing == "benchmark" else financing
     broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **broker_settings)
     engine = Engine(

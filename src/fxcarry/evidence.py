@@ -44,9 +44,9 @@ _ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
 def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -> dict[str, Any]:
     """What defines a run, as plain JSON for :meth:`fxcarry.trials.TrialRegistry.record`.
 
-    Strategy, rules, costs, mark-up, universe, account currency, cash and schedule. A result knows only the name of its
-    strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are read from
-    attrs classes; of any other callable only the name is known.
+    Strategy, rules, costs, mark-up, venue if one was chosen, universe, account currency, cash and schedule. A result
+    knows only the name of its strategy: pass the ``strategy`` itself, or two settings of one class count as one trial.
+    Settings are read from attrs classes; of any other callable only the name is known.
 
     The dates are left out: the same configuration on more data is the same trial. So trying one strategy on many
     periods and showing the best is not counted; nothing but you can count it.
@@ -56,6 +56,7 @@ def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -
         "rules": [_plain(rule) for rule in result.rules],
         "costs": _plain(result.costs),
         "markup": result.markup,
+        **({} if result.venue is None else {"venue": result.venue}),
         "universe": list(result.universe),
         "account_currency": result.account_currency,
         "cash": result.cash,

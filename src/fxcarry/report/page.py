@@ -68,6 +68,7 @@ def _section(result: BacktestResult, others: Mapping[str, BacktestResult]) -> di
         "verdicts": _verdicts(result),
         "evidence": _evidence(result),
         "settings": [
+            ("Venue", text.venue(one)),
             ("Costs", text.costs(one)),
             ("Interest", text.interest(one)),
             ("Cash", text.cash(one)),
