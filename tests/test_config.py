@@ -24,8 +24,10 @@ from hypothesis import strategies as st
 from fxcarry.config import Config, Section, effective, load_config, structure, to_toml
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, PluginError
+from fxcarry.financing import BenchmarkFinancing
 from fxcarry.plugins import BrokenPlugin, Component, Kind, Registry
 from fxcarry.secrets import Secret, SecretFilter, read_env_file
+from fxcarry.venues import venue
 
 
 class Side(StrEnum):
@@ -595,12 +597,35 @@ FULL = {
 }
 
 
-@pytest.mark.parametrize("data", [{}, FULL, {"costs": {"use": "none"}}, {"rules": [{"use": "max-position"}]}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        FULL,
+        {"costs": {"use": "none"}},
+        {"rules": [{"use": "max-position"}]},
+        {"venue": "ib"},
+        {"venue": "interbank", "markup": 0.002, "costs": {"slippage_bps": 0.5}},
+        {"venue": "oanda", "costs": {"use": "none"}},
+    ],
+)
 def test_the_effective_configuration_is_the_same_again(data: dict[str, Any]) -> None:
     config = structure(data, REGISTRY)
     tables = effective(config)
     assert structure(tables, REGISTRY) == config
     assert tomllib.loads(to_toml(tables)) == tables
+
+
+def test_a_venue_sets_costs_and_financing() -> None:
+    config = structure({"venue": "ib"}, REGISTRY)
+    assert (config.venue, config.markup, config.costs) == ("ib", None, venue("ib").costs)
+    assert config.financing == venue("ib").financing
+    assert structure({"venue": "ib", "markup": 0.02}, REGISTRY).financing == BenchmarkFinancing(0.02)
+    assert structure({}, REGISTRY).financing == BenchmarkFinancing(0.01)
+    assert problems(venue="onada") == [
+        'venue: expected one of "interbank", "oanda", "ib", got "onada", did you mean "oanda"?'
+    ]
+    assert problems(costs={"use": "venue"}) == ['costs.use: expected "retail" or "none", got "venue"']
 
 
 def test_the_effective_configuration_writes_defaults_out() -> None:

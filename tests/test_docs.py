@@ -239,7 +239,7 @@ def test_every_general_key_and_section_is_on_the_configuration_page():
     names = {"costs": "[costs]", "feed": "[feed]", "broker": "[broker]", "strategies": "[strategies.NAME]"}
     names |= {"rules": "[[rules]]", "notifiers": "[[notifiers]]"}
     assert set(names.values()) <= page.keys()
-    general = {key: value for key, value in tables.items() if key not in names}
+    general = {"venue": None, **{key: value for key, value in tables.items() if key not in names}}
     assert_keys(page["General keys"], general)
     assert_keys(page["[costs]"], {"use": "retail"} | {a.name: a.default for a in attrs.fields(Costs)})
     for currency, spread in Costs().spread_bps.items():

@@ -21,13 +21,14 @@ from fxcarry.costs import Costs
 from fxcarry.engine import Engine, Progress, no_progress
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.feeds import coverage
-from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
+from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.ledger import Attribution, Columns, Ledger, attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import (
     Action,
     FloatArray,
+    Pair,
     RiskState,
     TradingState,
     Transaction,
@@ -40,7 +41,10 @@ from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
 from fxcarry.routing import LeastCost, routing_of
 from fxcarry.simulation import SimBroker
+from fxcarry.tape import LinearFinancing
 from fxcarry.universe import Universe, UniverseLike, universe_of
+from fxcarry.venues import Venue
+from fxcarry.venues import venue as venue_called
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,12 +66,14 @@ class BacktestResult:
     ``nav`` and ``returns`` are by trade date (17:00 New York); ``weights`` are the net exposures held then, open P&L
     included, as fractions of NAV; ``trades`` are the fills; ``ledger`` the double-entry books; ``attribution`` is each
     day's ΔNAV in account currency with the columns spot, carry, cost, translation and rounding; ``stats`` the summary.
-    ``notes`` name what a reader must know.
+    ``venue`` is the name of the cost profile, None where none was chosen; ``markup`` what the venue keeps on each side,
+    None where that is not one number. ``notes`` name what a reader must know.
     """
 
     strategy: str
     universe: tuple[str, ...]
     account_currency: str
+    venue: str | None
     markup: float | None
     costs: Costs | None
     rules: tuple[RiskRule, ...]
@@ -195,7 +201,8 @@ class BacktestResult:
         log = self.journal.log
         assert log is not None
         scale = 10 ** minor_digits(log.account_currency)
-        financing = np.vstack([np.zeros((1, len(log.names))), self.columns.posted.cumsum(0)]) / scale
+        booked = self.columns.posted if self.columns.allocated is None else self.columns.allocated
+        financing = np.vstack([np.zeros((1, len(log.names))), booked.cumsum(0)]) / scale
         units = [0.0] * len(log.names)
         profit = [0.0] * len(log.names)
         opened = [0] * len(log.names)
@@ -237,6 +244,7 @@ class BacktestResult:
             "universe": list(self.universe),
             "account_currency": self.account_currency,
             "cash": self.cash,
+            "venue": self.venue,
             "markup": self.markup,
             "costs": None if self.costs is None or self.costs.is_free else attrs.asdict(self.costs),
             "rules": [r.name for r in self.rules],
@@ -313,7 +321,8 @@ def backtest(
     cash: float | None = None,
     account_currency: str | None = None,
     rebalance: Frequency | None = None,
-    financing: PairRateFinancing | BenchmarkFinancing | Literal["benchmark"] | None = "benchmark",
+    financing: LinearFinancing | Literal["benchmark"] | None = "benchmark",
+    venue: str | Venue | None = None,
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
     routing: LeastCost | Routing | None = None,
@@ -338,6 +347,10 @@ def backtest(
         rebalance: "monthly" (default), "weekly" or "daily": the last weekday of the period decides, the next quote
             fills.
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
+        venue: a cost profile or its name (see :mod:`fxcarry.venues`), which sets ``costs`` and ``financing``. An
+        argument given beside it wins: ``costs``, ``financing``, and ``markup``, which books the benchmark less that in
+        place of the venue's financing (``markup=0.0``: :meth:`~fxcarry.venues.Venue.without_markup`). The default
+        costs cannot be told from costs not given: for those, write ``costs=Costs()``.
         config: a configuration (or its path) whose settings apply where no argument is given.
         history: a history read before, so that several runs share it.
         routing: "direct" (default) holds each currency in its market pair against the account currency; "least-cost",
@@ -350,21 +363,32 @@ def backtest(
     """
     chosen: Any = strategy
     other: Config | None = None
-    venue: dict[str, Any] = {}
+    broker_settings: dict[str, Any] = {}
     if config is not None or isinstance(strategy, str) or (feed is None and history is None):
         from fxcarry.build import feed_of, resolve
 
         parts = resolve(config, strategy)
-        chosen, other, venue = parts.strategy, parts.config, dict(parts.venue)
+        chosen, other, broker_settings = parts.strategy, parts.config, dict(parts.venue)
         rules = parts.rules if rules is None else rules
         if history is None and feed is None:
             feed = feed_of(other)
     if other is not None:
         if universe is None and account_currency in (None, other.account_currency):
             universe = other.universe
-        costs = other.costs if costs is RETAIL else costs
-    markup = _first(markup, other and other.markup, DEFAULT_MARKUP)
-    cash = _first(cash, venue.pop("cash", None), other and other.cash, DEFAULT_CASH)
+        if venue is None:
+            venue = other.venue
+            costs = other.costs if costs is RETAIL else costs
+            markup = other.markup if markup is None else markup
+    profile = venue_called(venue) if isinstance(venue, str) else venue
+    changed: list[str] = []
+    if profile is None:
+        usual: LinearFinancing = BenchmarkFinancing(DEFAULT_MARKUP if markup is None else markup)
+    else:
+        costs = profile.costs if costs is RETAIL else costs
+        usual = profile.financing if markup is None else BenchmarkFinancing(markup)
+        changed += ["costs"] * (costs != profile.costs)
+        changed += ["financing"] * (usual != profile.financing or financing != "benchmark")
+    cash = _first(cash, broker_settings.pop("cash", None), other and other.cash, DEFAULT_CASH)
     account_currency = _first(account_currency, other and other.account_currency, "USD")
     rebalance = _first(rebalance, other and other.rebalance, "monthly")
     account_currency = check_currency(account_currency, "account_currency")
@@ -376,8 +400,10 @@ def backtest(
     first, last, members, notes = period_of(
         history, start, end, members, account_currency, needs_rates=financing == "benchmark"
     )
-    model = BenchmarkFinancing(markup) if financing == "benchmark" else financing
-    broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **venue)
+    if profile is not None and changed:
+        notes.append(f"not the {' and '.join(changed)} of venue {profile.name}: others were given in their place")
+    model = usual if financing == "benchmark" else financing
+    broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **broker_settings)
     engine = Engine(
         feed=feed,
         broker=broker,
@@ -386,7 +412,7 @@ def backtest(
         universe=members,
         rebalance=rebalance,
         costs=costs,
-        financing=BenchmarkFinancing(markup) if model is None and account_currency in history.rates else model,
+        financing=usual if model is None and account_currency in history.rates else model,
         routing=routing_of(_first(routing, other and other.routing, "direct")),
     )
     engine.run(
@@ -400,7 +426,8 @@ def backtest(
         strategy=strategy if isinstance(strategy, str) else getattr(strategy, "__name__", type(strategy).__name__),
         universe=members.currencies,
         account_currency=account_currency,
-        markup=markup if financing == "benchmark" else None,
+        venue=None if profile is None else profile.name,
+        markup=_markup_kept(usual, broker.maker.pairs) if financing == "benchmark" else None,
         costs=costs,
         rules=active,
         cash=float(cash),
@@ -413,6 +440,12 @@ def backtest(
         state=engine.state,
         notes=(*history.notes, *notes, *refusals(engine)),
     )
+
+
+def _markup_kept(financing: LinearFinancing, pairs: Sequence[Pair]) -> float | None:
+    """The annual decimal kept on each side of every pair, None where it is not the same for all."""
+    kept = {financing.markup_of(pair) for pair in pairs} if isinstance(financing, BenchmarkFinancing) else set()
+    return kept.pop() if len(kept) == 1 else None
 
 
 def _first(*values: Any) -> Any:

@@ -18,7 +18,6 @@ from fxcarry.builtins import SimulatedConfig
 from fxcarry.config import Config, Section, load_config
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError, PluginError
-from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
@@ -199,7 +198,7 @@ def _broker(settings: Config) -> SimBroker:
         **{**venue, "cash": settings.cash if venue["cash"] is None else venue["cash"]},
         account_currency=settings.account_currency,
         costs=settings.costs,
-        financing=BenchmarkFinancing(settings.markup),
+        financing=settings.financing,
     )
 
 

@@ -33,10 +33,12 @@ from cattrs.strategies import configure_union_passthrough
 
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
+from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing
 from fxcarry.model import check_currency
 from fxcarry.plugins import Component, Kind, Registry
 from fxcarry.secrets import SOURCES, Secret, read_text
 from fxcarry.universe import universe_of
+from fxcarry.venues import Venue, venue, venues
 
 T = TypeVar("T")
 Names = tuple[str, ...] | str
@@ -65,8 +67,10 @@ class Config:
     """The whole configuration.
 
     ``universe`` (codes, or the name or path of a :class:`~fxcarry.universe.Universe`) defaults to the other G10
-    currencies; ``cash`` is in account currency; ``markup`` is the broker's
-    annual decimal on each side of financing. ``feed`` and ``broker`` are None only where their section is left out and
+    currencies; ``cash`` is in account currency; ``markup`` is the broker's annual decimal on each side of financing.
+    ``venue`` names a profile of :mod:`fxcarry.venues`: then ``costs`` are that venue's with what ``[costs]`` changes,
+    and ``markup`` is None unless it is given, in place of the venue's financing. ``feed`` and ``broker`` are None only
+    where their section is left out and
     the default (``ecb``, ``simulated``) is not installed. ``rules`` None is the default set, empty is none.
     """
 
@@ -75,7 +79,8 @@ class Config:
     universe: Names
     rebalance: Literal["monthly", "weekly", "daily"]
     cash: float
-    markup: float
+    venue: str | None
+    markup: float | None
     routing: Literal["direct", "least-cost"]
     costs: Costs
     feed: Section | None
@@ -84,6 +89,14 @@ class Config:
     rules: tuple[Section, ...] | None
     notifiers: tuple[Section, ...]
     registry: Registry = attrs.field(repr=False, eq=False)
+
+    @property
+    def financing(self) -> BenchmarkFinancing | CurrencyBalanceFinancing:
+        """What the simulated broker books overnight: the benchmark less ``markup``, or as the venue does."""
+        if self.markup is not None:
+            return BenchmarkFinancing(self.markup)
+        assert self.venue is not None
+        return venue(self.venue).financing
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
@@ -112,8 +125,13 @@ def _check_cash(_: object, attribute: attrs.Attribute[float], value: float) -> N
         raise ConfigError(f"expected an amount > 0, got {value}")
 
 
-def _check_markup(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 <= value < 1:
+def _check_venue(_: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None:
+        _one_of(value, list(venues()))
+
+
+def _check_markup(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not 0 <= value < 1:
         raise ConfigError(f"expected an annual decimal, got {value}", hint="0.01 = 1 % a year")
 
 
@@ -126,7 +144,8 @@ class _General:
     universe: Names | None = attrs.field(default=None, validator=_check_universe)
     rebalance: Literal["monthly", "weekly", "daily"] = "monthly"
     cash: float = attrs.field(default=1_000_000.0, validator=_check_cash)
-    markup: float = attrs.field(default=0.01, validator=_check_markup)
+    venue: str | None = attrs.field(default=None, validator=_check_venue)
+    markup: float | None = attrs.field(default=None, validator=_check_markup)
     routing: Literal["direct", "least-cost"] = "direct"
 
 
@@ -142,7 +161,8 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
     """
     reader = _Reader(registry)
     general = reader.record(_General, {k: v for k, v in data.items() if k not in _SECTIONS}, "")
-    costs = reader.costs(data.get("costs", {}))
+    named = data.get("venue")
+    costs = reader.costs(data.get("costs", {}), venues().get(named) if isinstance(named, str) else None)
     feed = reader.section("feed", data.get("feed"), "feed", default="ecb")
     broker = reader.section("broker", data.get("broker"), "broker", default="simulated")
     strategies = reader.strategies(data.get("strategies"))
@@ -160,7 +180,8 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         universe=_universe(general.universe, account_currency),
         rebalance=general.rebalance,
         cash=general.cash,
-        markup=general.markup,
+        venue=general.venue,
+        markup=0.01 if general.markup is None and general.venue is None else general.markup,
         routing=general.routing,
         costs=costs,
         feed=feed,
@@ -237,20 +258,26 @@ class _Reader:
                 found[name] = StrategySection(component=section.component, settings=section.settings, rules=rules)
         return found
 
-    def costs(self, table: object) -> Costs | None:
-        """``[costs]``: ``use = "retail"`` with its keys (``spread_bps`` adds to the default table), or ``"none"``."""
+    def costs(self, table: object, chosen: Venue | None) -> Costs | None:
+        """``[costs]``: ``use = "retail"`` with its keys (``spread_bps`` adds to the default table), or ``"none"``.
+
+        Where a venue is chosen, ``use = "venue"`` is the default and its costs are those the keys change.
+        """
         if not self.is_table(table, "costs"):
             return None
         keys = {k: v for k, v in table.items() if k != "use"}
-        use = table.get("use", "retail")
+        known = ["retail", "none"] if chosen is None else ["venue", "retail", "none"]
+        use = table.get("use", known[0])
         if use == "none":
             self.problems.extend(f'costs.{key}: unknown key where use = "none"' for key in keys)
             return Costs.none()
-        if use != "retail":
-            self.problems.append(f'costs.use: expected "retail" or "none", got {_show(use)}')
-        spreads = keys.get("spread_bps")
+        if use not in known:
+            self.problems.append(f"costs.use: expected {' or '.join(map(_show, known))}, got {_show(use)}")
+        base = chosen.costs if chosen is not None and use == "venue" else Costs()
+        spreads = keys.get("spread_bps", {})
         if isinstance(spreads, Mapping):
-            keys["spread_bps"] = {**Costs().spread_bps, **{str(k).upper(): v for k, v in spreads.items()}}
+            keys["spread_bps"] = {**base.spread_bps, **{str(k).upper(): v for k, v in spreads.items()}}
+        keys = {**attrs.asdict(base), **keys}
         return self.record(Costs, keys, "costs")
 
     def is_table(self, table: object, path: str) -> TypeGuard[Mapping[str, Any]]:
@@ -515,9 +542,17 @@ def effective(config: Config) -> dict[str, Any]:
     ``structure(effective(config), registry)`` is the same configuration again. Raises ConfigError for a setting that no
     configuration file can hold.
     """
-    tables: dict[str, Any] = {name: _plain(getattr(config, name), name) for name in _GENERAL_KEYS}
+    general = {name: getattr(config, name) for name in _GENERAL_KEYS}
+    tables: dict[str, Any] = {name: _plain(value, name) for name, value in general.items() if value is not None}
     is_free = config.costs == Costs.none()
-    tables["costs"] = {"use": "none"} if is_free else {"use": "retail", **_plain(config.costs, "costs")}
+    tables["costs"] = (
+        {"use": "none"}
+        if is_free
+        else {
+            "use": "retail" if config.venue is None else "venue",
+            **_plain(config.costs, "costs"),
+        }
+    )
     for name in ("feed", "broker", "strategies", "rules", "notifiers"):
         value = getattr(config, name)
         if value is not None:

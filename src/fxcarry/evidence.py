@@ -15,7 +15,7 @@ import numpy as np
 
 from fxcarry import statistics
 from fxcarry.answers import as_weights
-from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, BacktestResult, Day, Routing, backtest
+from fxcarry.backtest import RETAIL, BacktestResult, Day, Routing, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
 from fxcarry.engine import Progress, no_progress
@@ -28,6 +28,7 @@ from fxcarry.report import card_text as card_text
 from fxcarry.statistics.sample import newey_west_lags
 from fxcarry.trials import TrialRegistry, family_of
 from fxcarry.universe import UniverseLike
+from fxcarry.venues import Venue
 
 MEAN_BLOCK = 21
 """Trading days in a block of the bootstrap, on average: a month."""
@@ -45,9 +46,9 @@ _ONLY_ONE = "1 trial: this one, so there is nothing to deflate by"
 def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -> dict[str, Any]:
     """What defines a run, as plain JSON for :meth:`fxcarry.trials.TrialRegistry.record`.
 
-    Strategy, rules, costs, mark-up, universe, account currency, cash, schedule and routing. A result knows only the
-    name of its strategy: pass the ``strategy`` itself, or two settings of one class count as one trial. Settings are
-    read from attrs classes; of any other callable only the name is known.
+    Strategy, rules, costs, mark-up, venue if one was chosen, universe, account currency, cash, schedule and routing. A
+    result knows only the name of its strategy: pass the ``strategy`` itself, or two settings of one class count as one
+    trial. Settings are read from attrs classes; of any other callable only the name is known.
 
     The dates are left out: the same configuration on more data is the same trial. So trying one strategy on many
     periods and showing the best is not counted; nothing but you can count it.
@@ -57,6 +58,7 @@ def configuration_of(result: BacktestResult, strategy: Strategy | None = None) -
         "rules": [_plain(rule) for rule in result.rules],
         "costs": _plain(result.costs),
         "markup": result.markup,
+        **({} if result.venue is None else {"venue": result.venue}),
         "universe": list(result.universe),
         "account_currency": result.account_currency,
         "cash": result.cash,
@@ -124,7 +126,8 @@ def placebo_percentile(
     universe: UniverseLike | None = None,
     rules: Sequence[RiskRule] | None = None,
     costs: Costs | None = RETAIL,
-    markup: float = DEFAULT_MARKUP,
+    markup: float | None = None,
+    venue: str | Venue | None = None,
     cash: float | None = None,
     account_currency: str = "USD",
     rebalance: Frequency = "monthly",
@@ -159,6 +162,7 @@ def placebo_percentile(
             rules=rules,
             costs=costs,
             markup=markup,
+            venue=venue,
             cash=cash,
             account_currency=account_currency,
             rebalance=rebalance,

@@ -163,14 +163,37 @@ class BenchmarkFinancing:
 
     A long earns ``benchmark − markup``, a short pays ``benchmark + markup``. With ``year_days=None`` each currency
     accrues on its own day count and the mark-up on 365; a number (IB: 360) is used for everything.
+
+    ``markup`` is one number, or a mapping by pair name (``"EURTRY"``) and currency (``"TRY"``): a pair that is not
+    listed itself pays the higher of its two currencies', and the key ``"default"`` stands for every currency not
+    listed.
     """
 
-    markup: float = 0.0
+    markup: float | Mapping[str, float] = 0.0
     year_days: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.markup < 1:
-            raise ConfigError(f"markup is {self.markup}", hint="an annual decimal >= 0 and < 1: 0.01 is 1 % a year")
+        for where, markup in self.markup.items() if isinstance(self.markup, Mapping) else [("", self.markup)]:
+            if not 0 <= markup < 1:
+                raise ConfigError(
+                    f"markup {where} is {markup}" if where else f"markup is {markup}",
+                    hint="an annual decimal >= 0 and < 1: 0.01 is 1 % a year",
+                )
+
+    def markup_of(self, pair: Pair) -> float:
+        """The mark-up on either side of a pair; MissingDataError where a mapping names neither it nor a default."""
+        table = self.markup
+        if not isinstance(table, Mapping):
+            return table
+        if str(pair) in table:
+            return table[str(pair)]
+        try:
+            return max(table[c] if c in table else table["default"] for c in pair)
+        except KeyError:
+            raise MissingDataError(
+                f"no financing mark-up for {pair}",
+                hint=f'list {pair}, both its currencies, or a "default"; a missing mark-up is never zero',
+            ) from None
 
     def _legs(self, price: Any, days: Any, base: Any, quote: Any, base_dc: Any, quote_dc: Any, m: Any) -> Any:
         """(benchmark, mark-up) accrual per unit in quote currency."""
@@ -186,7 +209,7 @@ class BenchmarkFinancing:
             base = _require(snapshot.rates.get(pair.base), pair.base, trade_date)
             quote = _require(snapshot.rates.get(pair.quote), pair.quote, trade_date)
             days = roll_days(pair, trade_date)
-            margin = to_decimal(self.markup)
+            margin = to_decimal(self.markup_of(pair))
             benchmark, markup = self._legs(
                 _price(snapshot, pair, trade_date),
                 days,
@@ -204,6 +227,9 @@ class BenchmarkFinancing:
 
     def per_unit(self, rolls: RollInputs) -> tuple[FloatArray, FloatArray]:
         """Quote currency received per unit held long and per unit held short, for every roll and instrument."""
+        margin: Any = self.markup
+        if isinstance(margin, Mapping):
+            margin = np.array([self.markup_of(Pair.parse(name)) for name in rolls.names])
         benchmark, markup = self._legs(
             rolls.price,
             rolls.days,
@@ -211,7 +237,7 @@ class BenchmarkFinancing:
             rolls.quote_rate,
             rolls.base_day_count,
             rolls.quote_day_count,
-            self.markup,
+            margin,
         )
         return benchmark - markup, -benchmark - markup
 
@@ -223,12 +249,39 @@ class CurrencyBalanceFinancing:
     A credit balance earns ``rate − credit_spread`` (never below zero) on the part above ``free_balance``; a debit
     balance is charged ``rate + debit_spread``. ``free_balance`` is in account currency; below ``full_rate_nav`` the
     credit rate is scaled by NAV / ``full_rate_nav``. Amounts are in the balance's own currency.
+
+    :meth:`postings` are what the venue books. The simulator's account cash earns nothing, so that NAV returns are
+    excess returns: it books the account currency's interest less what NAV would have earned as idle cash at the same
+    venue (:mod:`fxcarry.balances`), so that a flat account books exactly nothing.
     """
 
     credit_spread: float = 0.005
     debit_spread: float = 0.015
     free_balance: float = 10_000.0
     full_rate_nav: float = 100_000.0
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(type(self)):
+            value = getattr(self, field.name)
+            if not (np.isfinite(value) and value >= 0):
+                raise ConfigError(f"{field.name} is {value}", hint="spreads are annual decimals, amounts money, >= 0")
+
+    def interest(
+        self, balance: Any, rate: Any, day_count: int, days: int, *, worth: Any, nav: Any, number: Any = float
+    ) -> tuple[Any, Any]:
+        """(interest, annual rate) on one balance over ``days``, in its own currency; > 0 received.
+
+        ``worth`` is account currency per unit, ``nav`` in account currency; ``number`` (float or
+        :func:`~fxcarry.model.to_decimal`) the kind that all are of.
+        """
+        if balance > 0:
+            bearing = max(balance - number(self.free_balance) / worth, number(0))
+            annual = max(rate - number(self.credit_spread), number(0))
+            if self.full_rate_nav:
+                annual *= min(max(nav / number(self.full_rate_nav), number(0)), number(1))
+        else:
+            bearing, annual = balance, rate + number(self.debit_spread)
+        return _accrual(bearing, 1, annual, number(days), day_count), annual
 
     def postings(self, account: Account, snapshot: Snapshot, trade_date: date) -> list[Posting]:
         """One posting per currency whose settled balance is not zero, for the calendar days to the next weekday.
@@ -243,21 +296,34 @@ class CurrencyBalanceFinancing:
             if not balance:
                 continue
             rate = _require(snapshot.rates.get(currency), currency, trade_date)
-            if balance > 0:
-                worth = Decimal(1)
-                if currency != account.currency:
-                    worth = _price(snapshot, Pair(currency, account.currency), trade_date)
-                bearing = max(balance - to_decimal(self.free_balance) / worth, Decimal(0))
-                scale = Decimal(1)
-                if self.full_rate_nav:
-                    scale = min(max(account.nav / to_decimal(self.full_rate_nav), Decimal(0)), Decimal(1))
-                annual = max(to_decimal(rate.value) - to_decimal(self.credit_spread), Decimal(0)) * scale
-            else:
-                bearing = balance
-                annual = to_decimal(rate.value) + to_decimal(self.debit_spread)
-            amount = _accrual(bearing, 1, annual, days, rate.day_count)
+            worth = Decimal(1)
+            if balance > 0 and currency != account.currency:
+                worth = _price(snapshot, Pair(currency, account.currency), trade_date)
+            amount, annual = self.interest(
+                balance, to_decimal(rate.value), rate.day_count, days, worth=worth, nav=account.nav, number=to_decimal
+            )
             posted.append(_posting(account, currency, balance, trade_date, days, annual, amount, currency))
         return posted
+
+    def marginal(
+        self, rolls: RollInputs, names: Sequence[Pair], account_currency: str
+    ) -> tuple[FloatArray, FloatArray]:
+        """What being long and being short each pair adds in 365 days, as a fraction of its size (ticks × pairs).
+
+        At full rates, above the free balance, and while the account currency's own balance stays positive: what is
+        held earns the credit rate; what is owed is charged the debit rate, but account currency spent only forgoes its
+        credit rate.
+        """
+
+        def side(rate: FloatArray, day_count: FloatArray, place: int) -> tuple[FloatArray, FloatArray]:
+            is_own = np.array([pair[place] == account_currency for pair in names])
+            credit = np.maximum(rate - self.credit_spread, 0.0)
+            debit = np.where(is_own, credit, rate + self.debit_spread)
+            return credit * 365.0 / day_count, debit * 365.0 / day_count
+
+        base_credit, base_debit = side(rolls.base_rate, rolls.base_day_count, 0)
+        quote_credit, quote_debit = side(rolls.quote_rate, rolls.quote_day_count, 1)
+        return base_credit - quote_debit, quote_credit - base_debit
 
 
 def carry_and_markup(long_rate: float, short_rate: float) -> tuple[float, float]:

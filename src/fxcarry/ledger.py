@@ -59,21 +59,25 @@ _FIELDS = len(Fill._fields)
 
 class _Stretch:
     """What was booked over one tape: financing in minor units before rounding (long and short side by side), NAV, and
-    positions by segment.
+    positions by segment. Financing is by instrument, or by currency where the tape has balances: then with the
+    ``balance`` it was paid on, and ``allocated`` to instruments.
     """
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self.exact = np.empty(tape.rolls.shape)
+        self.exact: FloatArray = np.empty(tape.rolls.shape)
         self.nav = np.empty(len(tape.at))
+        is_by_currency = tape.balances is not None
+        self.balance: FloatArray | None = np.empty((len(tape.at), tape.rolls.shape[1] // 2)) if is_by_currency else None
+        self.allocated: FloatArray | None = np.empty(tape.mid.shape) if is_by_currency else None
         self.count = 0
         self.lengths: list[int] = []
         self.units: list[list[float]] = []
         self.average: list[list[float]] = []
 
     def financing(self) -> FloatArray:
-        """Financing by tick and instrument, not rounded."""
-        count = self.tape.mid.shape[1]
+        """Financing by tick and line (an instrument or a currency), not rounded."""
+        count = self.exact.shape[1] // 2
         booked = self.exact[: self.count]
         return booked[:, :count] + booked[:, count:]
 
@@ -119,6 +123,14 @@ class TransactionLog:
         where = slice(here.count, here.count + count)
         return here.exact[where], here.nav[where]
 
+    def balance_room(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """As :meth:`room`, where interest is paid on currency balances: the balances, and financing by instrument."""
+        here = self._stretches[-1]
+        assert here.balance is not None
+        assert here.allocated is not None
+        where = slice(here.count, here.count + count)
+        return here.balance[where], here.allocated[where]
+
     def book_rolls(self, count: int, units: list[float], average: list[float]) -> None:
         """Append the first ``count`` ticks written to :meth:`room`, at constant ``units`` entered at ``average``."""
         here = self._stretches[-1]
@@ -147,18 +159,25 @@ class TransactionLog:
                     yield from self._fill_transactions(fill, n, scale)
                 day = tape.day[here].astype("datetime64[D]").item()
                 for j in np.flatnonzero(posted[here]).tolist():
+                    of, line = tape.balances, self.names
+                    if of is None or stretch.balance is None:
+                        units = held[here - (tape.rolls_first[here] and here > 0), j]
+                        mid, conversion, days = tape.mid[here, j], tape.conversion[here, j], tape.roll_days[here, j]
+                    else:
+                        units, mid = stretch.balance[here, j], of.worth[here, j]
+                        line, conversion, days = of.currencies, mid, of.days[here]
                     yield Transaction(
                         id=f"{tick:08d}-R{j:03d}",
                         at=from_ns(tape.at[here]),
                         kind="financing",
                         amount=Decimal(int(posted[here, j])) / scale,
                         currency=self.account_currency,
-                        instrument=self.names[j],
-                        units=to_decimal(float(held[here - (tape.rolls_first[here] and here > 0), j])),
-                        mid=to_decimal(float(tape.mid[here, j])),
-                        conversion=to_decimal(float(tape.conversion[here, j])),
+                        instrument=line[j],
+                        units=to_decimal(float(units)),
+                        mid=to_decimal(float(mid)),
+                        conversion=to_decimal(float(conversion)),
                         trade_date=day,
-                        days=int(tape.roll_days[here, j]),
+                        days=int(days),
                     )
                 tick += 1
 
@@ -224,6 +243,7 @@ class TransactionLog:
             base_value=of_tape("base_value"),
             posted=np.rint(exact),
             exact=exact,
+            allocated=None if stretches[0].allocated is None else joined(lambda s: s.allocated[: s.count]),
             nav=joined(lambda s: s.nav[: s.count]),
             units=by_segment("units"),
             average=by_segment("average"),
@@ -233,7 +253,7 @@ class TransactionLog:
 @attrs.frozen(eq=False)
 class Columns:
     """A log by tick: the market, positions after it and their average entry, financing posted and exact in
-    minor units, NAV.
+    minor units, NAV. Where financing is by currency, ``allocated`` is the exact amount by instrument; else None.
     """
 
     at: TimeArray
@@ -244,6 +264,7 @@ class Columns:
     base_value: FloatArray
     posted: FloatArray
     exact: FloatArray
+    allocated: FloatArray | None
     nav: FloatArray
     units: FloatArray
     average: FloatArray
@@ -325,21 +346,21 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
         edges = np.concatenate([[0], marks[:-1] + 1])
         carry = np.add.reduceat(by_tick.exact, edges, axis=0) / scale
         booked = np.add.reduceat(by_tick.posted, edges, axis=0)
-    ones, every = np.ones(count), np.ones(days)
-    rounding += (booked / scale - carry) @ ones
-    postings += (carry != 0) @ ones
+    ones, every, lines = np.ones(count), np.ones(days), np.ones(carry.shape[1])
+    rounding += (booked / scale - carry) @ lines
+    postings += (carry != 0) @ lines
 
     result = Attribution(
         day=by_tick.day[ends],
         nav=by_tick.nav[ends],
         spot=spot @ ones,
-        carry=carry @ ones,
+        carry=carry @ lines,
         cost=cost @ ones,
         translation=translation @ ones,
         rounding=rounding,
         names=log.names,
         spot_by_instrument=every @ (spot + translation),
-        carry_by_instrument=every @ carry,
+        carry_by_instrument=every @ carry if by_tick.allocated is None else by_tick.allocated.sum(0) / scale,
         cost_by_instrument=every @ cost,
     )
     _check(result, log.opening_cash, postings, 0.5 / scale)

@@ -104,7 +104,8 @@ class SimBroker:
         cash: opening balance in account currency.
         account_currency: the currency money is kept in.
         costs: what trading costs where quotes carry no spread of their own; ``None`` = nothing.
-        financing: pair rates or benchmark ± mark-up; ``None`` = no financing (and no rates needed).
+        financing: pair rates, benchmark ± mark-up or interest on currency balances; ``None`` = no
+            financing (and no rates needed).
         margin_rate: required margin / notional of every instrument.
         closeout_level: everything is closed when NAV <= this share of the margin used.
         account_id: the account's name in postings and client ids.
@@ -223,7 +224,7 @@ class SimBroker:
         """
         tape = self._loaded()
         tick = self._tick + 1
-        before = self._held
+        before, settled = self._held, self._cash
         while tick < stop:
             if tape.any_fresh[tick]:
                 if self._stopped:
@@ -231,7 +232,7 @@ class SimBroker:
                 if self._pending:
                     self._fill_pending(tick)
             last = stop if not (self._pending or self.events) else min(stop, tick + 1)
-            cash, nav = self._path(tick, last, before)
+            cash, nav = self._path(tick, last, before, settled)
             block = Block(tape, tick, nav, *self._held)
             count = len(nav)
             if self._is_open:
@@ -255,20 +256,34 @@ class SimBroker:
             self.log.book_rolls(count, *self._held)
             tick += count
             self._tick = tick - 1
-            before = self._held
+            before, settled = self._held, self._cash
             if breach is not None or self.events:
                 break
         return self._tick + 1
 
-    def _path(self, first: int, last: int, before: tuple[list[float], list[float]]) -> tuple[FloatArray, FloatArray]:
-        """Cash in minor units and NAV in account currency, positions constant; financing is written to the log."""
+    def _path(
+        self, first: int, last: int, before: tuple[list[float], list[float]], settled: int
+    ) -> tuple[FloatArray, FloatArray]:
+        """Cash in minor units and NAV in account currency, positions constant; financing is written to the log.
+
+        ``before`` and ``settled`` are what was held and the cash before the fills of the first tick.
+        """
         tape = self._loaded()
         where = slice(first, last)
         exact, nav = self.log.room(last - first)
-        np.multiply(tape.rolls[where], self._sides, out=exact)
-        if before is not self._held and tape.rolls_first[first]:
-            exact[0] = tape.rolls[first] * np.array(_sides(before[0]))
-        booked = np.rint(exact).dot(self._ones)  # dot: the quickest call for arrays this small
+        is_before = before is not self._held and tape.rolls_first[first]
+        if tape.balances is None:
+            np.multiply(tape.rolls[where], self._sides, out=exact)
+            if is_before:
+                exact[0] = tape.rolls[first] * np.array(_sides(before[0]))
+            booked = np.rint(exact).dot(self._ones)  # dot: the quickest call for arrays this small
+        else:
+            columns, done = (exact, *self.log.balance_room(last - first)), []
+            if is_before:
+                done = tape.balances.book(first, first + 1, before, settled, *(c[:1] for c in columns))
+            rest, after = len(done), [c[len(done) :] for c in columns]
+            done += tape.balances.book(first + rest, last, self._held, self._cash + sum(done), *after)
+            booked = np.array(done, float)
         booked[0] += self._cash
         cash: FloatArray = np.add.accumulate(booked)
         np.divide(cash, self._scale, out=nav)

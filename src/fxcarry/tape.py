@@ -10,15 +10,17 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from fxcarry.balances import BalanceRolls
 from fxcarry.clock import SteppedClock, just_before
 from fxcarry.conventions import day_count, roll_days_table, session_ends, trade_dates
 from fxcarry.costs import Costs
 from fxcarry.errors import MissingDataError
-from fxcarry.financing import BenchmarkFinancing, PairRateFinancing, RollInputs
+from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing, PairRateFinancing, RollInputs
 from fxcarry.market import MarketHistory, RateSeries, TimeArray, forward_filled, to_ns
 from fxcarry.model import FloatArray, Pair, Snapshot
 
-LinearFinancing = PairRateFinancing | BenchmarkFinancing
+LinearFinancing = PairRateFinancing | BenchmarkFinancing | CurrencyBalanceFinancing
+"""The financing that the simulator books."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -31,7 +33,8 @@ class Tape:
     currency a unit receives at this tick's 17:00 roll, in minor units (0 elsewhere): one held long and one held short,
     side by side. ``rolls_first`` (ticks) marks rolls at the very instant of the quote: what is filled then does not
     take part. ``moments`` are the ticks as naive UTC datetimes. ``span`` (ticks) numbers the stretches between
-    decisions; ``highest`` and ``lowest`` are the extremes of base values and of ``closing`` in each.
+    decisions; ``highest`` and ``lowest`` are the extremes of base values and of ``closing`` in each. With interest on
+    currency balances, ``balances`` has the rolls by currency, and ``rolls`` is 0 and as wide (currencies, twice).
     """
 
     at: TimeArray
@@ -49,6 +52,7 @@ class Tape:
     span: Sequence[int]
     highest: Sequence[Sequence[float]]
     lowest: Sequence[Sequence[float]]
+    balances: BalanceRolls | None = None
 
     @property
     def base_value(self) -> FloatArray:
@@ -284,6 +288,12 @@ class TapeMaker:
         closing, base_value = np.hstack([mid * (1 - half), -mid * (1 + half)]), mid * conversion
         if not all(self.account_currency in p for p in self.pairs):
             closing = _at_last_quote(closing, np.hstack([pair_fresh, pair_fresh]), before)
+        balances = None
+        if isinstance(self.financing, CurrencyBalanceFinancing):
+            foreign = sorted({c for p in self.pairs for c in p} - {self.account_currency})
+            worth = {c: value(c) for c in (*foreign, self.account_currency)}
+            covered = np.where(is_day_end, np.where((day.astype("datetime64[D]").astype(int) + 3) % 7 == 4, 3, 1), 0)
+            balances = BalanceRolls.of(self.financing, self.pairs, worth, rates, at, covered, self.scale)
         edges = np.concatenate([[0], [] if starts is None else starts]).astype(np.intp)
         return Tape(
             at=at,
@@ -296,17 +306,20 @@ class TapeMaker:
             is_fresh=pair_fresh,
             any_fresh=np.asarray(pair_fresh.any(1)).tolist(),
             roll_days=roll_days,
-            rolls=self._rolls(rates, at, mid, conversion, roll_days),
+            rolls=self._rolls(rates, at, mid, conversion, roll_days)
+            if balances is None
+            else np.zeros((len(at), 2 * len(balances.currencies))),
             rolls_first=(rolls_first & is_day_end).tolist(),
             span=np.repeat(np.arange(len(edges)), np.diff(edges, append=len(at))).tolist(),
             highest=np.maximum.reduceat(base_value, edges, axis=0).tolist(),
             lowest=np.minimum.reduceat(closing, edges, axis=0).tolist(),
+            balances=balances,
         )
 
     def _rolls(
         self, rates: MarketHistory, at: TimeArray, mid: FloatArray, conversion: FloatArray, days: NDArray[np.int64]
     ) -> FloatArray:
-        if self.financing is None:
+        if self.financing is None or isinstance(self.financing, CurrencyBalanceFinancing):
             return np.zeros((len(at), 2 * len(self.pairs)))
         rolls = self._inputs(rates, at, mid, days.astype(float))
         unknown = ~np.isfinite(rolls.base_rate + rolls.quote_rate)
@@ -329,11 +342,17 @@ class TapeMaker:
         ones = np.ones((len(at), len(self.pairs)))
         if self.financing is None:
             return ones * np.nan, ones * np.nan
-        return self.financing.per_unit(self._inputs(rates, at, ones, ones * 365.0))
+        inputs = self._inputs(rates, at, ones, ones * 365.0)
+        if isinstance(self.financing, CurrencyBalanceFinancing):
+            return self.financing.marginal(inputs, self.pairs, self.account_currency)
+        return self.financing.per_unit(inputs)
 
     def markup(self) -> FloatArray:
-        """What the broker keeps of each pair's financing, either side: −(long + short) / 2, annual, >= 0."""
-        if self.financing is None:
+        """What the broker keeps of each pair's financing, either side: −(long + short) / 2, annual, >= 0.
+
+        Interest on balances is nobody's pair's: the balances are the same whatever pairs hold them.
+        """
+        if self.financing is None or isinstance(self.financing, CurrencyBalanceFinancing):
             return np.zeros(len(self.pairs))
         ones, years = np.ones((1, len(self.pairs))), np.full(len(self.pairs), 365.0)
         nothing = 0.0 * ones
@@ -353,7 +372,7 @@ class TapeMaker:
 
     def _inputs(self, rates: MarketHistory, at: TimeArray, price: FloatArray, days: FloatArray) -> RollInputs:
         known: dict[str, FloatArray] = {}
-        if isinstance(self.financing, BenchmarkFinancing):  # pair rates are the broker's own and need no benchmark
+        if not isinstance(self.financing, PairRateFinancing):  # pair rates are the broker's own and need no benchmark
             needed = sorted({c for pair in self.pairs for c in pair})
             known = dict(zip(needed, rates.rate_matrix(at, needed).T))
         nothing = np.zeros(len(at))

@@ -17,7 +17,13 @@ from fxcarry.clock import SteppedClock
 from fxcarry.conventions import roll_days, session_ends
 from fxcarry.costs import Costs
 from fxcarry.errors import MissingDataError
-from fxcarry.financing import BenchmarkFinancing, FinancingBook, PairRateFinancing, RollInputs
+from fxcarry.financing import (
+    BenchmarkFinancing,
+    CurrencyBalanceFinancing,
+    FinancingBook,
+    PairRateFinancing,
+    RollInputs,
+)
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.model import Account, Order, OrderStatus, Pair, Position, Quote, Rate, Snapshot, minor_digits, to_decimal
@@ -33,6 +39,7 @@ accounts = st.sampled_from(sorted(CASH))
 seeds = st.integers(0, 2**32 - 1)
 rates = st.floats(-0.02, 0.3, allow_nan=False).map(lambda r: round(r, 5))
 sides = st.sampled_from([1, -1])
+trade_dates = st.dates(date(2005, 1, 3), date(2029, 12, 31)).filter(lambda day: day.weekday() < 5)
 
 
 @attrs.frozen
@@ -47,7 +54,15 @@ class Case:
     stops: bool
 
 
-def make(account: str, seed: int, *, leverage: float = 3.0, spreads: bool = False, flat_rates: bool = True) -> Case:
+def make(
+    account: str,
+    seed: int,
+    *,
+    leverage: float = 3.0,
+    spreads: bool = False,
+    flat_rates: bool = True,
+    balances: bool = False,
+) -> Case:
     """A random month somewhere between 2019 and 2027, daily or intraday, with holes, jumps and random orders."""
     random = np.random.default_rng(seed)
     start = np.datetime64("2019-01-01") + int(random.integers(0, 8 * 365))
@@ -109,6 +124,8 @@ def make(account: str, seed: int, *, leverage: float = 3.0, spreads: bool = Fals
             {p: round(random.uniform(-0.05, 0.05), 4) for p in PAIRS},
         )
     )
+    if balances:  # the threshold above the account, so that the scaling by NAV bites
+        financing = CurrencyBalanceFinancing(0.005, 0.015, CASH[account] / 100, CASH[account] * 1.01)
     costs = Costs(
         spread_bps={c: float(random.uniform(0, 20)) for c in LEVEL},
         slippage_bps=float(random.choice([0.0, 0.5])),
@@ -168,9 +185,11 @@ def run(case: Case, mode: Mode) -> SimBroker:
 
 
 @quick
-@given(accounts, seeds, st.sampled_from([3.0, 30.0]))
-def test_blocks_ticks_and_snapshots_give_the_same_account(account: str, seed: int, leverage: float) -> None:
-    case = make(account, seed, leverage=leverage)
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans())
+def test_blocks_ticks_and_snapshots_give_the_same_account(
+    account: str, seed: int, leverage: float, balances: bool
+) -> None:
+    case = make(account, seed, leverage=leverage, balances=balances)
     blocks = run(case, "blocks")
     wanted = blocks.log.columns()
     booked = [(t.kind, t.at, t.instrument, t.amount, t.trade_date) for t in blocks.transactions(None)]
@@ -241,6 +260,63 @@ def test_each_roll_is_the_formula_on_what_was_open(account: str, seed: int) -> N
         assert abs(float(t.amount) - amount * float(columns.conversion[tick, j])) <= cent * (1 + 1e-6)
 
 
+@quick
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]))
+def test_balance_interest_is_what_the_postings_say_less_an_idle_account(
+    account: str, seed: int, leverage: float
+) -> None:
+    case = make(account, seed, leverage=leverage, flat_rates=False, balances=True)
+    broker = run(case, "blocks")
+    columns, model = broker.log.columns(), case.about["financing"]
+    scale = 10 ** minor_digits(account)
+    cash, pairs = Decimal(CASH[account]), [Pair.parse(p) for p in PAIRS]
+    booked: dict[int, list[Any]] = {}
+    for t in broker.transactions(None):
+        booked.setdefault(int(t.id[:8]), []).append(t)
+    for tick, day in enumerate(columns.day.astype("datetime64[D]").tolist()):
+        here = booked.get(tick, [])
+        fills = sum((t.amount for t in here if t.kind != "financing"), Decimal(0))
+        posted = {t.instrument: t for t in here if t.kind == "financing"}
+        at_roll = case.history.times[case.clock.row[tick]] == columns.at[tick] and bool(columns.is_day_end[tick])
+        row = tick - 1 if at_roll else tick
+        balances = dict.fromkeys(LEVEL, Decimal(0))
+        worth = {account: Decimal(1)}
+        balances[account] = cash + (0 if at_roll else fills)
+        for j, pair in enumerate(pairs):
+            worth[pair.base] = to_decimal(float(columns.base_value[tick, j]))
+            worth[pair.quote] = to_decimal(float(columns.conversion[tick, j]))
+            if row >= 0:
+                units, average = (to_decimal(float(x[row, j])) for x in (columns.units, columns.average))
+                balances[pair.base] += units
+                balances[pair.quote] -= units * average
+        nav = sum((b * worth[c] for c, b in balances.items()), Decimal(0))
+        at = from_ns(columns.at[tick])
+        quotes = {Pair(c, account): Quote(w, w, at) for c, w in worth.items() if c != account}
+        market = Snapshot(at, quotes, {c: r for c in LEVEL if (r := case.history.rates[c].get(at)) is not None})
+
+        def interest(market: Snapshot = market, nav: Decimal = nav, day: date = day, **held: Decimal) -> Any:
+            book = Account(id="a", at=market.at, currency=account, nav=nav, balances=held, positions={})
+            return {p.currency: p for p in model.postings(book, market, day)}
+
+        if not columns.is_day_end[tick] or abs(balances[account] - nav) < Decimal("1e-9") * nav:
+            assert not posted or columns.is_day_end[tick]
+        else:
+            due, idle = interest(**{c: b for c, b in balances.items() if abs(b) > 1e-6}), interest(**{account: nav})
+            for currency in LEVEL:
+                amount = due[currency].amount * worth[currency] if currency in due else Decimal(0)
+                if currency == account:
+                    amount -= idle[account].amount if nav else 0
+                line = posted.get(currency)
+                assert abs(float((line.amount if line else 0) - amount)) <= (0.5 + 1e-6) / scale, (day, currency)
+                if line is not None:
+                    assert line.days == due[currency].days
+                    assert float(line.units) == pytest.approx(float(balances[currency]), rel=1e-9, abs=1e-6)
+        cash += fills + sum(t.amount for t in posted.values())
+    assert cash == broker.get_account_balance()
+    books = attribute(broker.log)  # balances to the cent, or raises
+    assert books.carry_by_instrument.sum() == pytest.approx(books.carry.sum(), abs=1e-6)
+
+
 def one_roll(base: float, quote: float, days: int = 3, count: int = 1) -> RollInputs:
     ones = np.ones((1, count))
     return RollInputs(
@@ -268,14 +344,29 @@ def test_a_markup_always_costs_both_sides(
 
 
 @quick
+@given(rates, rates, st.floats(0, 0.05), st.floats(0, 0.05), trade_dates, sides)
+def test_markups_by_currency_agree_on_arrays_and_on_postings(
+    base: float, quote: float, one: float, other: float, day: date, side: int
+) -> None:
+    model = BenchmarkFinancing({"AUD": one, "default": other})
+    at = from_ns(session_ends(np.array([day], "datetime64[D]"))[0])
+    price = Quote(Decimal("97.5"), Decimal("97.5"), at)
+    known = {c: Rate(value=v, as_of=at, available_at=at, day_count=365) for c, v in (("AUD", base), ("JPY", quote))}
+    held = Position(instrument="AUDJPY", units=Decimal(1000 * side), average_price=Decimal(1))
+    book = Account(id="a", at=at, currency="USD", nav=Decimal(1), balances={}, positions={"AUDJPY": held})
+    (posting,) = model.postings(book, Snapshot(at, {Pair("AUD", "JPY"): price}, known), day)
+    long, short = model.per_unit(one_roll(base, quote, posting.days))
+    assert float(posting.amount) == pytest.approx(1000 * float((long if side > 0 else short).item()), abs=1e-8)
+    free = BenchmarkFinancing().per_unit(one_roll(base, quote, posting.days))
+    assert float((free[0] - long).item()) == pytest.approx(97.5 * max(one, other) * posting.days / 365, abs=1e-10)
+
+
+@quick
 @given(rates, rates, sides)
 def test_the_side_that_holds_the_higher_rate_is_paid(base: float, quote: float, side: int) -> None:
     long, short = BenchmarkFinancing().per_unit(one_roll(base, quote))
     received = float((long if side > 0 else short).item())
     assert np.sign(received) == np.sign(round(side * (base - quote), 12))
-
-
-trade_dates = st.dates(date(2005, 1, 3), date(2029, 12, 31)).filter(lambda day: day.weekday() < 5)
 
 
 @quick

@@ -15,7 +15,6 @@ from fxcarry.cli.shared import (
     config_option,
     emit,
     json_option,
-    listed,
     load,
     markup_option,
     numbers,
@@ -189,7 +188,7 @@ def stress(
             config=settings,
             history=feed_of(settings).history(None, None),
             end=day,
-            universe=listed(universe),
+            universe=universe,
             account_currency=account_currency,
             markup=markup,
             rules=[],
@@ -216,6 +215,7 @@ def _common(
     rebalance: str | None,
 ) -> dict[str, Any]:
     """The arguments both detectors take, the settings of the configuration where no option is given."""
+    from fxcarry.backtest import DEFAULT_MARKUP
     from fxcarry.build import feed_of
 
     account = account_currency or settings.account_currency
@@ -223,9 +223,9 @@ def _common(
     return {
         "history": feed_of(settings).history(None, None),
         "start": start,
-        "universe": own if universe is None else listed(universe),
+        "universe": own if universe is None else universe,
         "account_currency": account,
-        "markup": settings.markup if markup is None else markup,
+        "markup": next(m for m in (markup, settings.markup, DEFAULT_MARKUP) if m is not None),
         "rebalance": rebalance or settings.rebalance,
     }
 

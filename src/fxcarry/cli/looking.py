@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from fxcarry.cli.shared import config_option, emit, json_option, load, width
+from fxcarry.cli.shared import config_option, emit, json_option, load, universe_option, width
+from fxcarry.errors import ConfigError
 
 
 @click.command()
 @click.option("--at", "day", metavar="DATE", help="As known on this trade date (default: the last there is).")
-@click.option("--universe", metavar="EUR,JPY,…", help="Currencies (default: the other G10).")
+@universe_option
 @click.option("--account-currency", metavar="CCY", help="Against which currency. [USD]")
 @click.option("--markup", type=float, help="The broker's annual mark-up on each side. [0.01]")
 @config_option
@@ -30,12 +31,17 @@ def carry(
 
     settings = load(config_path)
     account = account_currency or settings.account_currency
+    kept = settings.markup if markup is None else markup
+    if kept is None:
+        raise ConfigError(
+            f"the carry table shows one mark-up for every pair, venue {settings.venue} has none", hint="give --markup"
+        )
     table = carry_table(
         feed_of(settings),
         at=day,
-        universe=universe.split(",") if universe else None,
+        universe=universe,
         account_currency=account,
-        markup=settings.markup if markup is None else markup,
+        markup=kept,
     )
     if as_json:
         emit(table)

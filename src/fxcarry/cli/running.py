@@ -15,12 +15,13 @@ from fxcarry.cli.shared import (
     config_option,
     emit,
     json_option,
-    listed,
     load,
     markup_option,
+    routing_option,
     start_option,
     strategies_of,
     universe_option,
+    venue_option,
     width,
 )
 from fxcarry.errors import FxCarryError
@@ -46,6 +47,8 @@ _PLACEBO = "Compare with this many books in shuffled currencies; 100 is usual. [
 @account_option
 @click.option("--cash", type=float, help="Opening balance. [1000000]")
 @markup_option
+@venue_option
+@routing_option
 @click.option("--rebalance", type=click.Choice(["monthly", "weekly", "daily"]), help="When to decide. [monthly]")
 @click.option("--no-costs", is_flag=True, help="Trade at mid, without commission.")
 @click.option("--no-rules", is_flag=True, help="Switch the risk rules off.")
@@ -61,6 +64,8 @@ def backtest(
     account_currency: str | None,
     cash: float | None,
     markup: float | None,
+    venue: str | None,
+    routing: str | None,
     rebalance: str | None,
     no_costs: bool,
     no_rules: bool,
@@ -94,10 +99,12 @@ def backtest(
         "history": feed_of(settings).history(None, None),
         "start": start,
         "end": end,
-        "universe": listed(universe),
+        "universe": universe,
         "account_currency": account_currency,
         "cash": cash,
         "markup": markup,
+        "venue": venue,
+        "routing": routing,
         "rebalance": rebalance,
     }
     if no_costs:
@@ -188,7 +195,8 @@ def _placebo(
         universe=result.universe,
         rules=result.rules,
         costs=result.costs,
-        markup=result.markup or 0.0,
+        markup=result.markup if result.venue is None else None,
+        venue=result.venue,
         cash=result.cash,
         account_currency=result.account_currency,
         rebalance=result.rebalance,

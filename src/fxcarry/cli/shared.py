@@ -48,11 +48,6 @@ def strategies_of(settings: Config, names: tuple[str, ...], config_path: str | N
     return names or (tuple(settings.strategies) if is_configured else ()) or ("baseline", "optimized")
 
 
-def listed(universe: str | None) -> list[str] | None:
-    """``EUR,JPY`` as a list."""
-    return None if universe is None else universe.split(",")
-
-
 def numbers(text: str, option: str) -> list[float]:
     """``60,125`` as numbers; ConfigError names the option."""
     try:
@@ -67,11 +62,21 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 start_option = click.option("--start", metavar="DATE", help="First trade date (default: all there is).")
 universe_option = click.option(
-    "--universe", metavar="EUR,JPY,…", help="Currencies to rank and hold (default: the other G10)."
+    "--universe",
+    metavar="EUR,JPY,…",
+    help="Currencies to rank and hold, a name (g10, em, all), or a file of memberships (default: the other G10).",
 )
 account_option = click.option("--account-currency", metavar="CCY", help="Currency of the account. [USD]")
 markup_option = click.option(
     "--markup", type=float, help="The broker's annual mark-up on each side's financing. [0.01]"
+)
+venue_option = click.option(
+    "--venue", metavar="NAME", help="A cost profile: interbank, oanda or ib. It sets costs and financing."
+)
+routing_option = click.option(
+    "--routing",
+    type=click.Choice(["direct", "least-cost"]),
+    help="Hold currencies in pairs against the account currency, or in the cheapest pairs. [direct]",
 )
 
 

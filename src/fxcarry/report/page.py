@@ -101,6 +101,7 @@ def _section(
         "crash": crash,
         "bad_times": _bad_times(result),
         "settings": [
+            ("Venue", text.venue(one)),
             ("Costs", text.costs(one)),
             ("Interest", text.interest(one)),
             ("Cash", text.cash(one)),

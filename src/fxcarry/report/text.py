@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fxcarry.errors import ConfigError
+from fxcarry.venues import venues
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,6 +108,7 @@ def footer(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
     lines = [
         f"Run: {shared(period)}.",
+        *([f"Venue: {shared(venue)}."] if any(s.get("venue") for s in summaries) else []),
         f"Costs: {shared(costs)}.",
         f"Interest: {shared(interest)}.",
         f"Cash: {shared(cash)}.",
@@ -177,6 +179,18 @@ def costs(one: Mapping[str, Any]) -> str:
     )
 
 
+def venue(one: Mapping[str, Any]) -> str:
+    """The cost profile and where its numbers come from."""
+    name = one.get("venue")
+    if name is None:
+        return "none chosen"
+    if name not in venues():
+        return printable(str(name))
+    profile = venues()[name]
+    sources = "; ".join(f"{what}: {source}" for what, source in profile.sources.items())
+    return f"{name}, {profile.summary}. Sources: {sources}"
+
+
 def interest(one: Mapping[str, Any]) -> str:
     """What financing books."""
     if one["markup"] is not None:
@@ -184,7 +198,9 @@ def interest(one: Mapping[str, Any]) -> str:
             f"booked each night on what is held, at the rates of the data; the broker keeps a mark-up of "
             f"{percent(one['markup'], signed=False)} a year on each side"
         )
-    return "not booked" if one["carry"] == 0 else "booked by a financing model of its own"
+    if one["carry"] == 0:
+        return "not booked"
+    return "booked as the venue does" if one.get("venue") else "booked by a financing model of its own"
 
 
 def cash(one: Mapping[str, Any]) -> str:

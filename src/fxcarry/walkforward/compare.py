@@ -41,8 +41,10 @@ def at_equal_volatility(returns: pd.Series, target: float = 0.08) -> pd.Series:
     return scaled
 
 
-def compare(results: Sequence[WalkForwardResult], target: float = 0.08) -> list[dict[str, Any]]:
-    """Each result against the first, as traded: the difference of annual Sharpe ratios from a paired bootstrap.
+def compare(results: Sequence[WalkForwardResult], target: float = 0.08, kind: str = "traded") -> list[dict[str, Any]]:
+    """Each result against the first: the difference of annual Sharpe ratios from a paired bootstrap.
+
+    ``kind`` says which account, as traded or a key of :attr:`WalkForwardResult.runs`.
 
     Both are resampled with the same blocks (21 trading days on average) of the days that both have. ``equal`` is the
     same after :func:`at_equal_volatility`, so that neither looks better for the years in which it took more risk. Rows
@@ -59,9 +61,10 @@ def compare(results: Sequence[WalkForwardResult], target: float = 0.08) -> list[
         {
             "strategy": other.strategy,
             "against": first.strategy,
-            **_difference(other.returns, first.returns),
+            "kind": kind,
+            **_difference(other.series(kind), first.series(kind)),
             "equal": _difference(
-                at_equal_volatility(other.returns, target), at_equal_volatility(first.returns, target)
+                at_equal_volatility(other.series(kind), target), at_equal_volatility(first.series(kind), target)
             ),
             "target_volatility": target,
         }

@@ -152,7 +152,9 @@ class WalkForwardResult:
     account_currency: str
     rebalance: str
     cash: float
-    markup: float
+    markup: float | None
+    venue: str | None
+    routing: str
     rules: tuple[str, ...]
     candidates: tuple[Mapping[str, Any], ...]
     windows: tuple[WindowResult, ...]
@@ -174,9 +176,15 @@ class WalkForwardResult:
     @cached_property
     def returns(self) -> pd.Series:
         """Simple daily returns as traded, on test days only."""
+        return self.series("traded")
+
+    def series(self, kind: str) -> pd.Series:
+        """Simple daily returns of one of the ``runs``, on test days only."""
         import pandas as pd
 
-        return pd.Series(self.runs["traded"].returns, index=self.nav.index[1:], name="return")
+        run = self.runs[kind]
+        days = pd.DatetimeIndex(run.day[1:].astype("datetime64[ns]"), name="date")
+        return pd.Series(run.returns, index=days, name="return")
 
     def labels(self) -> dict[str, str]:
         """The kinds of account there are, and how they are called; without rules ``no_rules`` is the same as traded."""
@@ -211,6 +219,8 @@ class WalkForwardResult:
             "rebalance": self.rebalance,
             "cash": self.cash,
             "markup": self.markup,
+            "venue": self.venue,
+            "routing": self.routing,
             "rules": list(self.rules),
             "candidates": [plain(c) for c in self.candidates],
             "table": self.table(),

@@ -25,6 +25,7 @@ from fxcarry.report import PERIODS
 from fxcarry.routing import LeastCost
 from fxcarry.trials import TrialRegistry, family_of
 from fxcarry.universe import Universe, UniverseLike, universe_of
+from fxcarry.venues import Venue
 from fxcarry.walkforward.result import Stitched, WalkForwardResult, WindowResult, plain, solvent_returns
 from fxcarry.walkforward.saved import Saved, Track, key_of
 from fxcarry.walkforward.schedule import Scheduled, candidates
@@ -69,6 +70,7 @@ def walk_forward(
     account_currency: str | None = None,
     rebalance: Frequency | None = None,
     routing: LeastCost | Routing | None = None,
+    venue: str | Venue | None = None,
     config: Config | str | Path | None = None,
     history: MarketHistory | None = None,
     trials: TrialRegistry | None = None,
@@ -99,7 +101,8 @@ def walk_forward(
         score: what is best in train: a callable of daily net returns, higher is better; default: the Sharpe ratio.
         start, end: first and last trade date, both inclusive; default: all there is with verified rates.
         train_years, test_years, is_expanding, purge_days, embargo_days: see :func:`windows`.
-        universe, rules, costs, markup, cash, account_currency, rebalance, routing, config, history: as in
+        universe, rules, costs, markup, cash, account_currency, rebalance, routing, venue, config, history:
+            as in
             :func:`fxcarry.backtest.backtest`.
         trials: where configurations are recorded; default: ``TrialRegistry()``.
         resume: a file in which each candidate's run is kept, to go on after an interruption; it is made if need be, and
@@ -118,6 +121,7 @@ def walk_forward(
         "account_currency": account_currency,
         "rebalance": rebalance,
         "routing": routing,
+        "venue": venue,
         "config": config,
     }
     chosen: Any = strategy
@@ -180,6 +184,7 @@ def _costs_and_such(config: Config) -> dict[str, Any]:
         "account_currency": config.account_currency,
         "rebalance": config.rebalance,
         "routing": config.routing,
+        "profile": config.venue,
         "universe": config.universe,
         "venue": venue,
     }
@@ -231,7 +236,9 @@ class _Walk:
             account_currency=self.currency,
             rebalance=main[0].rebalance,
             cash=main[0].cash,
-            markup=main[0].markup or 0.0,
+            markup=main[0].markup,
+            venue=main[0].venue,
+            routing=main[0].routing,
             rules=tuple(rule.name for rule in main[0].rules),
             candidates=tuple(setting for setting, _ in self.tried),
             windows=tuple(

@@ -42,7 +42,8 @@ def render(results: Sequence[WalkForwardResult], width: int = 100) -> str:
 def title(result: WalkForwardResult) -> str:
     """Name and test days."""
     row = result.table()[0]
-    return f"{printable(result.strategy)}, out of sample {row['start']} to {row['end']}"
+    where = f" at the venue {printable(result.venue)}" if result.venue else ""
+    return f"{printable(result.strategy)}{where}, out of sample {row['start']} to {row['end']}"
 
 
 def cells(figures: Mapping[str, Any] | None) -> list[str]:
@@ -125,8 +126,9 @@ def comparison(results: Sequence[WalkForwardResult]) -> Iterator[str]:
     """Each result against the first."""
     if len(results) < 2 or len({r.account_currency for r in results}) > 1:
         return
-    for row in compare(results):
-        label = f"{printable(row['strategy'])} less {printable(row['against'])}"
+    kinds = {"traded": "", "no_rules": ", without rules"} if any(r.rules for r in results) else {"traded": ""}
+    for row in [row for kind in kinds for row in compare(results, kind=kind)]:
+        label = f"{printable(row['strategy'])} less {printable(row['against'])}{kinds[row['kind']]}"
         yield f"{label}, Sharpe ratio: {_difference(row)}."
         yield (
             f"{label}, both scaled to {percent(row['target_volatility'], 0, signed=False)} volatility by the years "
