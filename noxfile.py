@@ -53,7 +53,8 @@ def lowest(session: nox.Session) -> None:
     """Every test with the lowest version of each dependency that the distributions declare."""
     declared = [tomllib.loads((ROOT / folder / "pyproject.toml").read_text("utf-8")) for folder in DISTRIBUTIONS]
     wanted = {line for project in declared for line in project["project"]["dependencies"]}
-    wanted |= set(declared[0]["project"]["optional-dependencies"]["parquet"])
+    for extra in ("ml", "parquet"):
+        wanted |= set(declared[0]["project"]["optional-dependencies"][extra])
     pins = sorted(re.sub(r">=([^,]+).*", r"==\1", line) for line in wanted if not line.startswith("fxcarry"))
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("\n".join([*pins, ""]), "utf-8")

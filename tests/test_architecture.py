@@ -21,11 +21,23 @@ PLUGINS = {path.name: path / "src" for path in sorted((ROOT / "plugins").iterdir
 # Within a tier, left may import right. backtest() takes a strategy by name, so it stands above build, not below.
 TIERS = {
     9: ["cli"],
-    8: ["screen", "stress", "lookahead", "ensemble", "evidence", "backtest", "build", "builtins", "config", "plugins"],
+    8: [
+        "screen",
+        "stress",
+        "walkforward",
+        "lookahead",
+        "ensemble",
+        "evidence",
+        "backtest",
+        "build",
+        "builtins",
+        "config",
+        "plugins",
+    ],
     7: ["report", "trials", "statistics"],
     6: ["engine"],
-    5: ["routing", "simulation", "journal", "ledger", "strategies", "answers", "risk", "orders", "tape"],
-    4: ["allocation", "covariance", "costs", "clock", "feeds"],
+    5: ["routing", "simulation", "journal", "ledger", "regimes", "strategies", "answers", "risk", "orders", "tape"],
+    4: ["allocation", "covariance", "costs", "universe", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
     1: ["conventions", "model", "secrets"],
@@ -35,7 +47,11 @@ PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() 
 NOT_FOR_TESTING = {"cli", "build"}
 NOT_FOR_PLUGINS = {"engine", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
-HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"}
+HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
+    "hmmlearn",
+    "sklearn",
+    "statsmodels",
+}
 CHANGES = {
     "add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "sort", "update",
 }  # fmt: skip

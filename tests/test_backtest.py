@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from fxcarry import MemoryFeed, backtest
-from fxcarry.backtest import BacktestResult, as_day, universe_of, variants
+from fxcarry.backtest import BacktestResult, as_day, variants
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError, PluginError
@@ -24,6 +24,7 @@ from fxcarry.model import Action, TradingState, Verdict
 from fxcarry.risk import Drawdown, MaxPosition, default_rules
 from fxcarry.strategies import Baseline, Optimized, Sign
 from fxcarry.testing import market_history
+from fxcarry.universe import universe_of
 
 NAN = float("nan")
 START = date(2024, 1, 30)
@@ -399,9 +400,9 @@ def test_universe(history: MarketHistory) -> None:
     assert set(run(history, universe=["eur", "JPY"]).universe) == {"EUR", "JPY"}
     assert run(history, universe="EUR, JPY").universe == ("EUR", "JPY")
     assert universe_of(None, "EUR") == universe_of(None, "eur".upper())
-    assert "USD" in universe_of(None, "EUR")
-    assert "EUR" not in universe_of(None, "EUR")
-    assert len(universe_of(None, "TRY")) == 10
+    assert "USD" in universe_of(None, "EUR").currencies
+    assert "EUR" not in universe_of(None, "EUR").currencies
+    assert len(universe_of(None, "TRY").currencies) == 10
 
 
 @pytest.mark.parametrize("universe", [["EUR", "EUR"], ["EUR", "EURO"], [], ["USD"], ["EUR", 3], ["EUR", "eur"]])

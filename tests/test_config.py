@@ -160,12 +160,10 @@ def test_the_universe_leaves_out_the_account_currency_unless_listed() -> None:
 
 
 def test_every_general_mistake_is_reported_at_once() -> None:
-    assert problems(
-        mode="Live", account_currency="dollar", universe="EUR", rebalance=1, cash=0, markup=1.5, cahs=1
-    ) == [
+    assert problems(mode="Live", account_currency="dollar", universe=3, rebalance=1, cash=0, markup=1.5, cahs=1) == [
         'mode: expected one of "backtest", "paper", "live", got "Live", did you mean "live"?',
         "account_currency: 'dollar' is not a three-letter currency code (write it like \"EUR\")",
-        'universe: expected a list, got "EUR"',
+        "universe: expected a list, got 3",
         'rebalance: expected one of "monthly", "weekly", "daily", got 1',
         "cash: expected an amount > 0, got 0.0",
         "markup: expected an annual decimal, got 1.5 (0.01 = 1 % a year)",

@@ -20,6 +20,9 @@ HEAVY = [
     "rich",
     "cattrs",
     "attr",
+    "hmmlearn",
+    "sklearn",
+    "statsmodels",
 ]
 
 
@@ -59,6 +62,7 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
         ("from fxcarry import Pair; Pair.parse('EURUSD')", {"numpy", "attr"}),
         ("from fxcarry import Engine, SimBroker, MemoryFeed, MarketHistory", {"numpy", "attr"}),
         ("import fxcarry.strategies, fxcarry.risk, fxcarry.statistics", {"numpy", "attr"}),
+        ("import fxcarry.regimes", {"numpy", "attr"}),
         ("from fxcarry import backtest, build", {"numpy", "attr", "cattrs"}),
         ("from fxcarry import plugins; plugins.load()", {"numpy", "attr"}),
         (command("plugins"), {"numpy", "attr"}),

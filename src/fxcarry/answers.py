@@ -15,8 +15,10 @@ from fxcarry.protocols import Strategy
 
 
 def ask(strategy: Strategy, view: MarketView, account: Account) -> FloatArray:
-    """What a strategy wants, in universe order. The account currency is the residual and has no weight of its own."""
-    weights = as_weights(strategy(view, account), view)
+    """What a strategy wants, in universe order. The account currency is the residual and has no weight of its own; nor
+    has a currency that is no member of the universe now.
+    """
+    weights = view.among_members(as_weights(strategy(view, account), view))
     if view.account_currency in view.currencies:
         weights[view.currencies.index(view.account_currency)] = 0.0
     return weights

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from fxcarry import statistics
 from fxcarry.clock import Frequency
-from fxcarry.conventions import G10
+from fxcarry.conventions import holidays_of
 from fxcarry.costs import Costs
 from fxcarry.engine import Engine, Progress, no_progress
 from fxcarry.errors import ConfigError, DataError, MissingDataError
@@ -39,6 +40,7 @@ from fxcarry.report import PERIODS, write_html
 from fxcarry.risk import RATE_BUDGET, default_rules
 from fxcarry.routing import LeastCost, routing_of
 from fxcarry.simulation import SimBroker
+from fxcarry.universe import Universe, UniverseLike, universe_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from fxcarry.config import Config
 
 RETAIL = Costs()
+_NEW_YORK = ZoneInfo("America/New_York")
 DEFAULT_MARKUP = 0.01
 DEFAULT_CASH = 1_000_000
 Day = date | datetime | str
@@ -178,6 +181,17 @@ class BacktestResult:
 
         A round trip runs in one instrument from flat (or a change of sign) to flat (or the next change of sign).
         """
+        return self._round_trips[1]
+
+    @property
+    def round_trip_days(self) -> NDArray[np.datetime64]:
+        """The trade date on which each of ``round_trips`` was closed."""
+        days: NDArray[np.datetime64] = self.columns.day[self._round_trips[0]].astype("datetime64[D]")
+        return days
+
+    @cached_property
+    def _round_trips(self) -> tuple[NDArray[np.int64], FloatArray]:
+        """The tick at which each round trip was closed, and its P&L."""
         log = self.journal.log
         assert log is not None
         scale = 10 ** minor_digits(log.account_currency)
@@ -186,6 +200,7 @@ class BacktestResult:
         profit = [0.0] * len(log.names)
         opened = [0] * len(log.names)
         closed: list[float] = []
+        ticks: list[int] = []
         for f in log.fills:
             j = f.instrument
             now = units[j] + f.units
@@ -195,9 +210,10 @@ class BacktestResult:
                 opened[j] = f.tick
             elif now == 0 or now * units[j] < 0:
                 closed.append(profit[j] + float(financing[f.tick, j] - financing[opened[j], j]))
+                ticks.append(f.tick)
                 profit[j], opened[j] = 0.0, f.tick
             units[j] = now
-        return np.array(closed)
+        return np.array(ticks, np.int64), np.array(closed)
 
     @cached_property
     def stats(self) -> dict[str, Any]:
@@ -289,7 +305,7 @@ def backtest(
     *,
     start: Day | None = None,
     end: Day | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     feed: DataFeed | None = None,
     rules: Sequence[RiskRule] | None = None,
     costs: Costs | None = RETAIL,
@@ -306,15 +322,20 @@ def backtest(
     """Run a strategy over stored history, with the engine that trades live.
 
     Args:
-        strategy: the name of a strategy, or any callable ``(view, account) -> weights by currency``. start, end: first
-        and last trade date, both inclusive; default: all there is with verified rates. universe: the currencies to rank
-        and hold; default: the nine other G10 currencies. feed: prices and rates; default: ECB fixings and G10 policy
-        rates (``fxcarry-ecb``). rules: risk rules; ``None`` = the default set, ``[]`` = none. costs: spread, slippage,
-        commission; ``None`` = no trading costs; default: typical retail spreads. markup: annual decimal the broker
-        keeps on each side's financing; default: 0.01. cash: opening balance in account currency; it earns nothing, so
-        NAV returns are excess returns; default: 1,000,000. account_currency: the currency of the account, ranked only
-        if listed in ``universe``; default: USD. rebalance: "monthly" (default), "weekly" or "daily": the last weekday
-        of the period decides, the next quote
+        strategy: the name of a strategy, ``path/to/file.py:name`` or ``module:name`` of your own, or any callable
+            ``(view, account) -> weights by currency``.
+        start, end: first and last trade date, both inclusive; default: all there is with verified rates.
+        universe: the currencies to rank and hold: codes, a name (``"g10"``, ``"em"``, ``"all"``), a
+            :class:`~fxcarry.universe.Universe` or a path to a file of memberships; default: the nine other G10
+            currencies.
+        feed: prices and rates; default: ECB fixings and G10 policy rates (``fxcarry-ecb``).
+        rules: risk rules; ``None`` = the default set, ``[]`` = none.
+        costs: spread, slippage, commission; ``None`` = no trading costs; default: typical retail spreads.
+        markup: annual decimal the broker keeps on each side's financing; default: 0.01.
+        cash: opening balance in account currency; it earns nothing, so NAV returns are excess returns; default:
+            1,000,000.
+        account_currency: the currency of the account, ranked only if listed in ``universe``; default: USD.
+        rebalance: "monthly" (default), "weekly" or "daily": the last weekday of the period decides, the next quote
             fills.
         financing: a model of your own; ``None`` leaves interest out (for comparison: it is not what anyone earns).
         config: a configuration (or its path) whose settings apply where no argument is given.
@@ -352,7 +373,9 @@ def backtest(
     if history is None:
         assert feed is not None
         history = feed.history(None, None)
-    first, last, notes = period_of(history, start, end, members, account_currency, needs_rates=financing == "benchmark")
+    first, last, members, notes = period_of(
+        history, start, end, members, account_currency, needs_rates=financing == "benchmark"
+    )
     model = BenchmarkFinancing(markup) if financing == "benchmark" else financing
     broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **venue)
     engine = Engine(
@@ -369,13 +392,13 @@ def backtest(
     engine.run(
         first,
         last,
-        history=history.in_currency(account_currency, members),
+        history=history.in_currency(account_currency, members.currencies),
         progress=progress or no_progress,
     )
     columns = broker.log.columns()
     return BacktestResult(
         strategy=strategy if isinstance(strategy, str) else getattr(strategy, "__name__", type(strategy).__name__),
-        universe=members,
+        universe=members.currencies,
         account_currency=account_currency,
         markup=markup if financing == "benchmark" else None,
         costs=costs,
@@ -388,7 +411,7 @@ def backtest(
         exposure=engine.book.exposure,
         journal=engine.journal,
         state=engine.state,
-        notes=(*history.notes, *notes),
+        notes=(*history.notes, *notes, *refusals(engine)),
     )
 
 
@@ -417,22 +440,6 @@ def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def universe_of(universe: Sequence[str] | None, account_currency: str) -> tuple[str, ...]:
-    """The currencies to rank and hold; ``None`` = the other G10. ConfigError for a bad, repeated or lone one."""
-    if universe is None:
-        return tuple(c for c in G10 if c != account_currency)
-    if isinstance(universe, str):
-        universe = universe.split(",")
-    members = tuple(check_currency(c.strip() if isinstance(c, str) else c, "universe") for c in universe)
-    if len(set(members)) != len(members):
-        raise ConfigError(f"universe lists a currency twice: {', '.join(members)}")
-    if not [c for c in members if c != account_currency]:
-        raise ConfigError(
-            "the universe has no currency to trade", hint="list at least one besides the account currency"
-        )
-    return members
-
-
 def as_day(value: Day, name: str) -> date:
     """A date from a date, a datetime or ISO text; ConfigError names the argument."""
     if isinstance(value, datetime):
@@ -452,20 +459,13 @@ def _trades_between(first: date, before: date) -> bool:
     return any(day.weekday() < 5 and (day.month, day.day) not in closed for day in days.tolist())
 
 
-def period_of(
-    history: MarketHistory,
-    start: Day | None,
-    end: Day | None,
-    universe: Sequence[str],
-    account_currency: str,
-    *,
-    needs_rates: bool,
-) -> tuple[datetime, datetime, list[str]]:
-    """First and last instant of the run, and notes; clear errors where the data cannot carry it."""
+def days_of(
+    history: MarketHistory, start: Day | None, end: Day | None, *, needs_rates: bool
+) -> tuple[date, date, list[str]]:
+    """First and last trade date of a run over ``history``, and notes; ConfigError or DataError outside it."""
     if not len(history):
         raise MissingDataError("the history is empty", hint="check the source")
-    new_york = ZoneInfo("America/New_York")
-    first_day, last_day = (t.astimezone(new_york).date() for t in (history.start, history.end))
+    first_day, last_day = (t.astimezone(_NEW_YORK).date() for t in (history.start, history.end))
     notes: list[str] = []
     verified = history.rates_verified_until
     good = last_day
@@ -494,8 +494,28 @@ def period_of(
             )
         elif good < last_day and end is None:
             notes.append(f"prices go on to {last_day}, but rates are verified only until {verified:%Y-%m-%d}")
-    known = coverage(history, {*universe, account_currency})
-    for currency in (*universe, account_currency):
+    return begin, finish, notes
+
+
+def period_of(
+    history: MarketHistory,
+    start: Day | None,
+    end: Day | None,
+    universe: Universe,
+    account_currency: str,
+    *,
+    needs_rates: bool,
+) -> tuple[datetime, datetime, Universe, list[str]]:
+    """First and last instant of the run, the universe without who is never in it then, and notes.
+
+    Clear errors where the data cannot carry it: a price and a rate are needed while a currency is a member.
+    """
+    begin, finish, notes = days_of(history, start, end, needs_rates=needs_rates)
+    last_day = history.end.astimezone(_NEW_YORK).date()
+    universe = universe_of(universe.between(begin, finish), account_currency)
+    everyone = tuple(dict.fromkeys((*universe.currencies, account_currency)))
+    known = coverage(history, everyone)
+    for currency in everyone:
         if currency == history.numeraire:
             continue
         if currency not in known:
@@ -508,14 +528,17 @@ def period_of(
         if reach.first is None or reach.last is None:
             raise MissingDataError(f"{currency} has no price at all", hint=f"leave {currency} out")
         starts, ends = reach.first.date(), reach.last.date()
-        if ends < finish and ends < last_day:
+        spans = universe.spans(currency) or ((date.min, date.max),)
+        if ends < min(finish, last_day) and ends < _last_quote_day(spans[-1][1], history.calendar):
+            leaves = "" if spans[-1][1] == date.max else f", but leaves the universe only on {spans[-1][1]}"
             raise MissingDataError(
-                f"{currency} has no price after {ends}",
+                f"{currency} has no price after {ends}{leaves}",
                 hint=f"end by {ends}, or leave {currency} out",
                 fields={"currency": currency},
             )
         for before, after in reach.gaps:
-            if after.date() > begin and before.date() < finish:
+            inside = any(after.date() > since and before.date() < until - timedelta(1) for since, until in spans)
+            if after.date() > begin and before.date() < finish and inside:
                 raise MissingDataError(
                     f"{currency} has no price between {before.date()} and {after.date()}",
                     hint=f"choose a period outside the gap, or leave {currency} out",
@@ -524,16 +547,38 @@ def period_of(
         if starts > begin:
             notes.append(f"{currency} enters on {starts}: there is no price before")
     if needs_rates:
-        for currency in (*universe, account_currency):
-            if currency not in history.rates:
-                raise MissingDataError(
-                    f"no rates for {currency} in {history.source or 'the feed'}",
-                    hint=f"there are rates for {', '.join(sorted(history.rates)) or 'no currency'}; "
-                    "a missing rate is never taken to be zero",
-                    fields={"currency": currency},
-                )
+        lacking = [c for c in everyone if c not in history.rates]
+        if lacking:
+            raise MissingDataError(
+                f"no rates for {', '.join(lacking)} in {history.source or 'the feed'}",
+                hint=f"there are rates for {', '.join(sorted(history.rates)) or 'no currency'}; a missing rate is "
+                "never taken to be zero: give your own, FileFeed(prices, rates='rates.csv'), or leave them out",
+                fields={"currency": lacking[0], "currencies": tuple(lacking)},
+            )
+    notes += universe.notes(begin, finish)
     return (
-        datetime.combine(begin, time(0), new_york).astimezone(UTC),
-        datetime.combine(finish, time(16, 59, 59), new_york).astimezone(UTC),
+        datetime.combine(begin, time(0), _NEW_YORK).astimezone(UTC),
+        datetime.combine(finish, time(16, 59, 59), _NEW_YORK).astimezone(UTC),
+        universe,
         notes,
     )
+
+
+def _last_quote_day(leaves: date, calendar: str) -> date:
+    """The last day before a currency leaves on which its source publishes a price."""
+    closed = holidays_of(calendar) if calendar else ()
+    day = leaves - timedelta(1)
+    while leaves < date.max and (day.weekday() > 4 or day in closed or (day.month, day.day) in {(12, 25), (1, 1)}):
+        day -= timedelta(1)
+    return day
+
+
+def refusals(engine: Engine) -> list[str]:
+    """A note where the strategy wanted what was no member of the universe."""
+    refused = sorted(engine.columns.refused)
+    if not refused:
+        return []
+    return [
+        f"the strategy wanted {', '.join(refused)} while outside the universe: such a weight is taken as 0 "
+        "(view.is_member says who may be held)"
+    ]

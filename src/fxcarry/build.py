@@ -24,6 +24,7 @@ from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
 from fxcarry.routing import routing_of
 from fxcarry.simulation import SimBroker
+from fxcarry.universe import universe_of
 
 
 @attrs.frozen(kw_only=True)
@@ -180,7 +181,7 @@ def build(
         broker=broker or _broker(settings),
         strategy=parts.strategy,
         rules=default_rules() if chosen_rules is None else chosen_rules,
-        universe=settings.universe,
+        universe=universe_of(settings.universe, settings.account_currency),
         rebalance=settings.rebalance,
         journal=journal,
         costs=settings.costs,

@@ -31,14 +31,15 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
-from fxcarry.conventions import G10
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.model import check_currency
 from fxcarry.plugins import Component, Kind, Registry
 from fxcarry.secrets import SOURCES, Secret, read_text
+from fxcarry.universe import universe_of
 
 T = TypeVar("T")
+Names = tuple[str, ...] | str
 
 
 _PREFIX = "FXCARRY__"
@@ -63,14 +64,15 @@ class StrategySection(Section):
 class Config:
     """The whole configuration.
 
-    ``universe`` defaults to the other G10 currencies; ``cash`` is in account currency; ``markup`` is the broker's
+    ``universe`` (codes, or the name or path of a :class:`~fxcarry.universe.Universe`) defaults to the other G10
+    currencies; ``cash`` is in account currency; ``markup`` is the broker's
     annual decimal on each side of financing. ``feed`` and ``broker`` are None only where their section is left out and
     the default (``ecb``, ``simulated``) is not installed. ``rules`` None is the default set, empty is none.
     """
 
     mode: Literal["backtest", "paper", "live"]
     account_currency: str
-    universe: tuple[str, ...]
+    universe: Names
     rebalance: Literal["monthly", "weekly", "daily"]
     cash: float
     markup: float
@@ -93,7 +95,10 @@ def _check_currency(_: object, attribute: attrs.Attribute[str], value: str) -> N
     check_currency(value, attribute.name)
 
 
-def _check_universe(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...] | None) -> None:
+def _check_universe(_: object, attribute: attrs.Attribute[Any], value: Names | None) -> None:
+    if isinstance(value, str):
+        universe_of(value, "")
+        return
     codes = [check_currency(code, attribute.name) for code in value or ()]
     twice = [code for i, code in enumerate(codes) if code in codes[:i]]
     if twice:
@@ -118,7 +123,7 @@ class _General:
 
     mode: Literal["backtest", "paper", "live"] = "paper"
     account_currency: str = attrs.field(default="USD", validator=_check_currency)
-    universe: tuple[str, ...] | None = attrs.field(default=None, validator=_check_universe)
+    universe: Names | None = attrs.field(default=None, validator=_check_universe)
     rebalance: Literal["monthly", "weekly", "daily"] = "monthly"
     cash: float = attrs.field(default=1_000_000.0, validator=_check_cash)
     markup: float = attrs.field(default=0.01, validator=_check_markup)
@@ -152,7 +157,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
     return Config(
         mode=general.mode,
         account_currency=account_currency,
-        universe=tuple(c.upper() for c in general.universe or G10 if general.universe or c != account_currency),
+        universe=_universe(general.universe, account_currency),
         rebalance=general.rebalance,
         cash=general.cash,
         markup=general.markup,
@@ -165,6 +170,14 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         notifiers=notifiers,
         registry=registry,
     )
+
+
+def _universe(universe: Names | None, account_currency: str) -> Names:
+    """A name or path as it is written, so that its table is dated where it is used; codes in capitals."""
+    if universe is not None and not isinstance(universe, str):
+        return tuple(code.upper() for code in universe)
+    found = universe_of(universe, account_currency)
+    return universe if isinstance(universe, str) and found.is_dated else found.currencies
 
 
 class _Reader:
@@ -409,6 +422,10 @@ def _converter() -> cattrs.Converter:
         return hook
 
     converter.register_structure_hook_func(lambda t: _kind(t) in _SEQUENCES, items)
+    converter.register_structure_hook_func(
+        lambda t: t == Names | None,
+        lambda v, _: v if v is None or isinstance(v, str) else converter.structure(v, tuple[str, ...]),
+    )
     converter.register_structure_hook_func(lambda t: _kind(t) in _TABLES, table)
     converter.register_structure_hook_func(lambda t: _kind(t) is Literal, lambda v, t: _one_of(v, get_args(t)))
     converter.register_structure_hook(enum.Enum, enumerated)

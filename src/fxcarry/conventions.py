@@ -56,6 +56,7 @@ _OPEN_SESSIONS = np.busdaycalendar(
 # ACT/360 or ACT/365F. BRL counts business days over 252, which make up one calendar year.
 _DAY_COUNT = {
     **dict.fromkeys(("USD", "EUR", "JPY", "CHF", "NOK", "SEK", "DKK"), 360),
+    **dict.fromkeys(("RON", "BGN", "HRK"), 360),
     **dict.fromkeys(("MXN", "TRY", "HUF", "CZK", "PHP", "CLP", "COP", "PEN", "ARS", "CNY", "CNH"), 360),
     **dict.fromkeys(("GBP", "AUD", "NZD", "CAD"), 365),
     **dict.fromkeys(("ZAR", "PLN", "ILS", "SGD", "HKD", "THB", "RUB", "BRL", "KRW", "TWD", "INR", "IDR", "MYR"), 365),
@@ -379,6 +380,9 @@ _CENTERS = {
     "PLN": _Center("PL"),
     "HUF": _Center("HU"),
     "CZK": _Center("CZ"),
+    "RON": _Center("RO"),
+    "BGN": _Center("BG"),
+    "HRK": _Center("HR"),
     "ILS": _Center("IL"),
     "SGD": _Center("SG"),
     "HKD": _Center("HK", None, ("public", "optional")),

@@ -37,6 +37,7 @@ from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
+from fxcarry.universe import Universe
 
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
@@ -59,7 +60,7 @@ class Engine:
         broker: the simulated venue.
         strategy: any callable ``(view, account) -> weights``.
         rules: risk rules; an empty sequence switches them off.
-        universe: the currencies the strategy sees, in the order of its arrays.
+        universe: the currencies the strategy sees, in the order of its arrays; a Universe says when each may be held.
         rebalance: when the strategy is asked.
         journal: where decisions and orders are written.
         costs: what trading is expected to cost, shown to the strategy.
@@ -75,7 +76,7 @@ class Engine:
         broker: SimBroker,
         strategy: Strategy,
         rules: Sequence[RiskRule],
-        universe: Sequence[str],
+        universe: Sequence[str] | Universe,
         rebalance: Frequency = "monthly",
         journal: MemoryJournal | None = None,
         costs: Costs | None = None,
@@ -86,7 +87,8 @@ class Engine:
         self.broker = broker
         self.strategy = strategy
         self.rules = tuple(rules)
-        self.universe = tuple(universe)
+        self._membership = universe if isinstance(universe, Universe) else None
+        self.universe = universe.currencies if isinstance(universe, Universe) else tuple(universe)
         self.rebalance: Frequency = rebalance
         self.journal = journal or MemoryJournal()
         self.costs = costs or Costs.none()
@@ -215,6 +217,7 @@ class Engine:
             carry=carry,
             financing=financing,
             trading_cost=self.costs.trading_cost(self.universe, account),
+            members=None if self._membership is None else self._membership.mask(history, clock.day, self.rebalance),
         )
 
     def _stale_ticks(self, history: MarketHistory, clock: SteppedClock) -> np.ndarray | None:

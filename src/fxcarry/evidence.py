@@ -27,6 +27,7 @@ from fxcarry.report import PERIODS, worst_days
 from fxcarry.report import card_text as card_text
 from fxcarry.statistics.sample import newey_west_lags
 from fxcarry.trials import TrialRegistry, family_of
+from fxcarry.universe import UniverseLike
 
 MEAN_BLOCK = 21
 """Trading days in a block of the bootstrap, on average: a month."""
@@ -120,7 +121,7 @@ def placebo_percentile(
     seed: int = 1,
     start: Day | None = None,
     end: Day | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     rules: Sequence[RiskRule] | None = None,
     costs: Costs | None = RETAIL,
     markup: float = DEFAULT_MARKUP,

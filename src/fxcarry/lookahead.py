@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from fxcarry.answers import ask
-from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, Day, as_day, period_of, universe_of
+from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, Day, as_day, period_of
 from fxcarry.clock import Frequency
 from fxcarry.conventions import trade_date
 from fxcarry.engine import Engine, Progress, no_progress
@@ -25,6 +25,7 @@ from fxcarry.market import MarketHistory, MarketView, forward_filled, from_ns, t
 from fxcarry.model import Account, FloatArray, check_currency
 from fxcarry.protocols import Strategy
 from fxcarry.simulation import SimBroker
+from fxcarry.universe import UniverseLike, universe_of
 
 Factory = Callable[[MarketHistory], Strategy]
 """Makes a strategy from the history it may read."""
@@ -197,7 +198,7 @@ def find_look_ahead(
     history: MarketHistory,
     start: Day | None = None,
     end: Day | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     account_currency: str = "USD",
     rebalance: Frequency = "monthly",
     markup: float = DEFAULT_MARKUP,
@@ -257,7 +258,7 @@ def check_warmup(
     lengths: Sequence[int] = _LENGTHS,
     at: Day | Sequence[Day] | None = None,
     start: Day | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     account_currency: str = "USD",
     rebalance: Frequency = "monthly",
     markup: float = DEFAULT_MARKUP,
@@ -330,7 +331,7 @@ class _Probe:
         history: MarketHistory,
         start: Day | None,
         end: Day | None,
-        universe: Sequence[str] | None,
+        universe: UniverseLike | None,
         account_currency: str,
         rebalance: Frequency,
         markup: float,
@@ -348,8 +349,10 @@ class _Probe:
         self.history = history
         self._strategy, self._factory = strategy, factory
         self._currency = check_currency(account_currency, "account_currency")
-        self.members = universe_of(universe, self._currency)
-        first, last, _ = period_of(history, start, end, self.members, self._currency, needs_rates=True)
+        first, last, members, _ = period_of(
+            history, start, end, universe_of(universe, self._currency), self._currency, needs_rates=True
+        )
+        self.members = members.currencies
         self.strategy = self.make(history)
         self.decisions: list[_Decision] = []
         # Closed out only when nothing is left: a decision that was never made cannot be tested.
@@ -364,7 +367,7 @@ class _Probe:
             broker=broker,
             strategy=self._record,
             rules=(),
-            universe=self.members,
+            universe=members,
             rebalance=rebalance,
             costs=RETAIL,
         )

@@ -266,8 +266,14 @@ class MarketView:
         return from_ns(self._columns.at[self._tick])
 
     @property
+    def is_member(self) -> NDArray[np.bool_]:
+        """Whether each currency may be held now, in universe order: it has entered the universe and not left it."""
+        members = self._columns.members
+        return np.ones(len(self.currencies), bool) if members is None else members[self._tick]
+
+    @property
     def tradable_carry(self) -> FloatArray:
-        """Carry in universe order, NaN for a currency that lacks a price or a rate."""
+        """Carry in universe order, NaN for a currency that lacks a price or a rate or is no member now."""
         array: FloatArray = self._columns.tradable_carry[self._tick]
         return array
 
@@ -280,6 +286,15 @@ class MarketView:
             return self._columns.trading_cost
         array: FloatArray = getattr(self._columns, name)[self._tick]
         return array
+
+    def among_members(self, weights: FloatArray) -> FloatArray:
+        """The weights with 0 for every currency that is no member now; a run's notes name those it happened to."""
+        members = self._columns.members
+        if members is None:
+            return weights
+        here = members[self._tick]
+        self._columns.refused.update(self.currencies[i] for i in np.flatnonzero(~here & (weights != 0)))
+        return np.where(here, weights, 0.0)
 
     def _series(self, name: str) -> pd.Series:
         return self._columns.to_series(self.values(name))
@@ -296,7 +311,7 @@ class MarketView:
 
     @property
     def carry(self) -> pd.Series:
-        """Annual rate differential to the account currency (decimal, > 0 earns), rates as quoted."""
+        """Annual rate differential to the account currency (decimal, > 0 earns), rates as quoted; NaN for no member."""
         return self._series("carry")
 
     @property
@@ -355,8 +370,9 @@ class MarketColumns:
     ``spot`` is ``quoted`` with the last quote standing where a row has none. ``financing()`` makes the financing of
     being long and short, a year's worth, for every tick.
 
-    ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view is handed
-    out; nothing after them is reachable through a view.
+    ``members`` (None = all, always) says who may be held: the carry of the others is NaN, their prices and rates stay
+    to be seen. ``row[tick]`` is the last row observed by that tick. Entries up to a tick are complete before its view
+    is handed out; nothing after them is reachable through a view.
     """
 
     currencies: tuple[str, ...]
@@ -369,6 +385,8 @@ class MarketColumns:
     carry: FloatArray
     financing: Callable[[], tuple[FloatArray, FloatArray]]
     trading_cost: FloatArray
+    members: NDArray[np.bool_] | None = None
+    refused: set[str] = attrs.field(init=False, factory=set)
     spot: FloatArray = attrs.field(init=False)
     tradable_carry: FloatArray = attrs.field(init=False)
     _made: tuple[FloatArray, FloatArray] | None = attrs.field(init=False, default=None)
@@ -376,6 +394,9 @@ class MarketColumns:
 
     def __attrs_post_init__(self) -> None:
         self.spot = forward_filled(self.quoted)
+        if self.members is not None:
+            self.carry = np.where(self.members, self.carry, np.nan)
+            self.members.setflags(write=False)
         self.tradable_carry = self.carry
         if not np.isfinite(self.spot).all():
             self.tradable_carry = np.where(np.isfinite(self.spot[self.row]), self.carry, np.nan)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fxcarry.backtest import Day, period_of, universe_of
+from fxcarry.backtest import Day, period_of
 from fxcarry.conventions import roll_days, trade_date
 from fxcarry.covariance import ewma_volatility
 from fxcarry.engine import Engine
@@ -18,6 +17,7 @@ from fxcarry.protocols import DataFeed
 from fxcarry.report import PERIODS
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
+from fxcarry.universe import UniverseLike, universe_of
 
 NOTIONAL = 100_000
 
@@ -26,7 +26,7 @@ def carry_table(
     feed: DataFeed,
     *,
     at: Day | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     account_currency: str = "USD",
     markup: float = 0.01,
 ) -> dict[str, Any]:
@@ -36,23 +36,23 @@ def carry_table(
     ``financing_long``/``financing_short`` (after ``markup``, > 0 received) are annual decimals; ``spot`` is account
     currency per unit; ``tonight_long`` and ``tonight_short`` are what 100,000 of account currency would be booked at
     the coming roll of ``roll_days`` days. Raises DataError for dates outside the data and currencies without price or
-    rate.
+    rate. A currency that is no member of ``universe`` on that day has no row.
     """
     history = feed.history(None, None)
     members = universe_of(universe, account_currency)
-    first, last, notes = period_of(
+    first, last, members, notes = period_of(
         history, None, at or trade_date(history.end), members, account_currency, needs_rates=True
     )
     broker = SimBroker(account_currency=account_currency, financing=BenchmarkFinancing(markup))
-    engine = Engine(feed=feed, broker=broker, strategy=Sign(), rules=(), universe=members)
-    engine.prepare(first, last, history=history.in_currency(account_currency, members))
+    engine = Engine(feed=feed, broker=broker, strategy=Sign(), rules=(), universe=members, rebalance="daily")
+    engine.prepare(first, last, history=history.in_currency(account_currency, members.currencies))
     tick = len(engine.clock) - 1
     view = MarketView(engine.columns, tick)
     day = engine.clock.day[tick].astype("datetime64[D]").item()
     returns = np.diff(np.log(view.spot_rows(251)), axis=0)
     rows: list[dict[str, Any]] = []
-    for i, currency in enumerate(members):
-        if currency == account_currency:
+    for i, currency in enumerate(members.currencies):
+        if currency == account_currency or not view.is_member[i]:
             continue
         j = list(engine.book.column).index(i)
         usable = np.isfinite(returns[:, i])

@@ -30,6 +30,7 @@ from fxcarry.orders import Lot, net_exposures
 from fxcarry.protocols import Strategy
 from fxcarry.risk import StopLoss
 from fxcarry.simulation import SimBroker
+from fxcarry.universe import UniverseLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -541,7 +542,7 @@ def stress_of(
     source: BacktestResult | str | Strategy,
     *,
     history: MarketHistory | None = None,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     account_currency: str | None = None,
     start: Day | None = None,
     end: Day | None = None,
@@ -654,7 +655,7 @@ def replay(
     scenario: Scenario,
     history: MarketHistory,
     *,
-    universe: Sequence[str] | None = None,
+    universe: UniverseLike | None = None,
     nav: float = DEFAULT_CASH,
     account_currency: str = "USD",
     costs: Costs | None = RETAIL,

@@ -116,7 +116,7 @@ def backtest(
 
             results.append(result)
             others.append(variants(again, result))
-        choices = [other[name] for other in others for name in ("no_rules", "routed")]
+        choices = [other["no_rules"] for other in others]
         trials, notes = _recorded(strategies, [*results, *choices])
         done: list[dict[str, Any]] = []
         for result, other in zip(results, others):
@@ -149,7 +149,8 @@ def _recorded(
 ) -> tuple[TrialRegistry | None, list[str]]:
     """Record what was tried; the registry, or None and why not: a run does not fail for that.
 
-    Without rules and in the cheapest pairs are configurations one could choose; without mark-up or interest is not.
+    Without rules is a configuration one could choose. In the cheapest pairs is the same one, without mark-up or interest
+    is nobody's.
     """
     import attrs
 

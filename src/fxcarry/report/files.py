@@ -81,7 +81,11 @@ def write_html(
     script and no other file, and follows the reader's light or dark theme. The file appears complete or not at all.
     Raises ConfigError without results or where the file cannot be written.
     """
-    text = page(results, others or {}, cards or {}, crashes or {})
+    return write_page(page(results, others or {}, cards or {}, crashes or {}), path)
+
+
+def write_page(text: str, path: str | Path) -> Path:
+    """Write the text of a page to ``path``, complete or not at all; ConfigError where it cannot be written."""
     target = Path(path)
     with _explained(target):
         real = target.resolve()

@@ -19,6 +19,8 @@ from fxcarry.report.card import sentences, worst_days
 from fxcarry.report.charts import Days, bar_chart, line_chart, weight_chart
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
     from fxcarry.backtest import BacktestResult
 
 _PARTS = ("spot", "carry", "cost", "other")
@@ -35,14 +37,9 @@ def page(
 
     Everything that is not a chart is escaped.
     """
-    from jinja2 import Environment, StrictUndefined
-
     if not results:
         raise ConfigError("there is no result to report", hint="run at least one strategy")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["pct"] = _percent
-    environment.filters["minus"] = _minus
-    template = environment.from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
+    template = environment().get_template("template.html")
     sections = [
         _section(r, others.get(r.strategy, {}), cards.get(r.strategy), crashes.get(r.strategy)) for r in results
     ]
@@ -54,6 +51,23 @@ def page(
         notes=list(dict.fromkeys(note for r in results for note in r.notes)),
         disclaimer=text.DISCLAIMER,
     )
+
+
+def environment() -> Environment:
+    """What lays out a page: it finds ``template.html``, whose blocks ``title`` and ``main`` another page may replace,
+    and escapes everything that is not a chart."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    found = Environment(
+        loader=FunctionLoader(lambda name: files("fxcarry.report").joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters["pct"] = _percent
+    found.filters["minus"] = _minus
+    return found
 
 
 def _overview(results: Sequence[BacktestResult]) -> dict[str, Any]:
