@@ -15,6 +15,7 @@ from fxcarry.cli.checking import lookahead, stress, warmup
 from fxcarry.cli.looking import carry, plugins, roll
 from fxcarry.cli.running import backtest
 from fxcarry.cli.setting import config, init
+from fxcarry.cli.walking import walkforward
 from fxcarry.errors import FxCarryError
 
 
@@ -90,5 +91,5 @@ def _fail(message: str, hint: str, code: int) -> None:
     sys.exit(code)
 
 
-for _command in (backtest, lookahead, warmup, stress, carry, roll, plugins, init, config):
+for _command in (backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, init, config):
     cli.add_command(_command)

@@ -1,8 +1,7 @@
-"""Commands that run strategies: ``backtest``. A ``walkforward`` belongs here too."""
+"""The command ``backtest``."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from fxcarry.cli.shared import (
     account_option,
     config_option,
     emit,
+    folder_name,
     json_option,
     load,
     markup_option,
@@ -91,7 +91,7 @@ def backtest(
 
     settings = load(config_path)
     chosen = strategies_of(settings, names, config_path)
-    folders = {name: Path(output) / _folder(name) for name in chosen}
+    folders = {name: Path(output) / folder_name(name) for name in chosen}
     report.check_folder(Path(output))
     strategies = {name: resolve(settings, name).strategy for name in chosen}
     common: dict[str, Any] = {
@@ -203,8 +203,3 @@ def _placebo(
         routing=result.routing,
         progress=bar.step(f"{result.strategy}, placebo"),
     )
-
-
-def _folder(name: str) -> str:
-    """A strategy's name as that of a folder: ``own/mine.py:best`` as ``own-mine.py-best``."""
-    return re.sub(r"[/\\:]+", "-", name).strip("-") if ":" in name else name

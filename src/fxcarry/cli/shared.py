@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,11 @@ routing_option = click.option(
 )
 
 
+def folder_name(strategy: str) -> str:
+    """A strategy's name as that of a folder: ``own/mine.py:best`` as ``own-mine.py-best``."""
+    return re.sub(r"[/\\:]+", "-", strategy).strip("-") if ":" in strategy else strategy
+
+
 def width() -> int:
     """Columns to print in: the terminal's where there is one (80 to 120), else 100."""
     from shutil import get_terminal_size
@@ -109,6 +115,17 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+    def steps(self, name: str) -> Any:
+        """What several runs in one call with (runs done, runs in all)."""
+        base = self._done
+
+        def progress(done: int, total: int) -> None:
+            self._done = base + done
+            if self._bar is not None:
+                self._bar.update(self._task, description=name, completed=self._done)
+
+        return progress
 
     def step(self, name: str) -> Any:
         """What the next run calls with (done, in all)."""
