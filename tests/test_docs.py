@@ -75,7 +75,7 @@ def test_an_example_is_short_runs_offline_and_prints_something(path, tmp_path):
 
 
 def test_the_examples_are_numbered():
-    assert [p.stem[:2] for p in EXAMPLES] == [f"{n:02}" for n in range(1, 9)]
+    assert [p.stem[:2] for p in EXAMPLES] == [f"{n:02}" for n in range(1, 11)]
 
 
 @pytest.mark.ecb
