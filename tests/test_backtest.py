@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from fxcarry import MemoryFeed, backtest
-from fxcarry.backtest import BacktestResult, as_day, variants
+from fxcarry.backtest import BacktestResult, as_day, by_venue, variants
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError, PluginError
@@ -685,6 +685,32 @@ def test_variants(history: MarketHistory, result: BacktestResult) -> None:
     assert (others["spot_only"].attribution["carry"] == 0).all()
     assert all(not other.rules for other in others.values())
     assert variants(lambda **more: run(history, **more), others["no_rules"])["no_rules"] is others["no_rules"]
+
+
+def test_by_venue(history: MarketHistory) -> None:
+    """The terms of each venue, whatever the first run had; without rules; and who lacks a spread is left out."""
+    asked: list[dict[str, Any]] = []
+
+    def again(**more: Any) -> BacktestResult:
+        asked.append(more)
+        return run(history, **{"markup": 0.05, "costs": None, **more})
+
+    found = by_venue(again)
+    assert list(found) == [f"{v}:{way}" for v in ("interbank", "oanda", "ib") for way in ("direct", "routed")]
+    assert all(not one.rules for one in found.values())
+    assert found["oanda:direct"].stats["markup"] == 0.01
+    assert found["oanda:direct"].nav.equals(run(history, rules=[], venue="oanda").nav)
+    assert found["oanda:routed"].stats["carry"] > found["oanda:direct"].stats["carry"]
+    assert found["interbank:direct"].stats["carry"] > found["oanda:direct"].stats["carry"]
+    balances = (found["ib:direct"].stats["carry"], found["ib:routed"].stats["carry"])
+    assert balances[0] == pytest.approx(balances[1], abs=1e-4)
+
+    def without_spreads(**more: Any) -> BacktestResult:
+        if more["venue"] == "interbank":
+            raise MissingDataError("no spread for DKK in the cost model")
+        return found["oanda:direct"]
+
+    assert {name.partition(":")[0] for name in by_venue(without_spreads)} == {"oanda", "ib"}
 
 
 def test_progress(history: MarketHistory) -> None:

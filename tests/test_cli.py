@@ -212,8 +212,11 @@ def test_backtest_prints_a_table_and_writes_five_files_a_strategy(tmp_path: Path
     for heading in ("return", "vol", "Sharpe ± SE", "max DD", "win", "turn", "spot", "carry", "cost"):
         assert heading in run.out.splitlines()[0] + run.out.splitlines()[1]
     for row in ("baseline", "optimized", "with rules", "without rules, no mark-up", "without rules, spot only"):
-        expected = 1 if row in {"baseline", "optimized"} else 2
-        assert len(re.findall(rf"^{row}", run.out.split("Run:")[0], re.MULTILINE)) == expected, row
+        # Two of each, one a strategy; a name heads its rows, and stands once more by venue.
+        assert len(re.findall(rf"^{row}", run.out.split("Run:")[0], re.MULTILINE)) == 2, row
+    assert re.search(r"^By venue, no rules +interbank +oanda +ib$", run.out, re.MULTILINE)
+    by_venue = r"^optimized +([+-]?\d+\.\d\d% +-?\d+\.\d\d ± \d\.\d\d *){3}\n +cheapest pairs "
+    assert re.search(by_venue, run.out, re.MULTILINE)
     said = " ".join(run.out.split())
     for what in (
         r"mark-up of 1\.00 ?% a year on each side",

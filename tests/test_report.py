@@ -115,7 +115,8 @@ def test_a_sharpe_ratio_is_never_bare(value, error, shown):
 def test_summary_holds_the_stats_and_the_variants(baseline):
     result, others = baseline
     one = summary(result, others)
-    assert {k: v for k, v in one.items() if k not in ("variants", "card")} == result.stats
+    assert {k: v for k, v in one.items() if k not in ("variants", "venues", "card")} == result.stats
+    assert one["venues"] == {}
     assert one["card"] is None
     assert summary(result, others, {"sharpe": 1.0})["card"] == {"sharpe": 1.0}
     assert set(one["variants"]) == {"no_rules", "routed", "gross", "spot_only"}

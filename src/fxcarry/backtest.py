@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +44,7 @@ from fxcarry.routing import LeastCost, routing_of
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import LinearFinancing
 from fxcarry.universe import Universe, UniverseLike, universe_of
-from fxcarry.venues import Venue
+from fxcarry.venues import Venue, venues
 from fxcarry.venues import venue as venue_called
 
 if TYPE_CHECKING:
@@ -467,6 +468,22 @@ def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict
         "gross": run(rules=[], markup=0.0),
         "spot_only": run(rules=[], financing=None),
     }
+
+
+def by_venue(run: Callable[..., BacktestResult]) -> dict[str, BacktestResult]:
+    """The same strategy without rules on the terms of each venue: ``oanda:direct`` in pairs against the account
+    currency, ``oanda:routed`` in the cheapest pairs, and so on.
+
+    ``run`` makes a result from keyword changes to the first run. A venue is left out if it has no spread or no mark-up
+    for some currency.
+    """
+    found: dict[str, BacktestResult] = {}
+    for name in venues():
+        terms = {"rules": [], "venue": name, "costs": RETAIL, "markup": None}
+        with suppress(MissingDataError):
+            direct, routed = (run(**terms, routing=way) for way in ("direct", "least-cost"))
+            found |= {f"{name}:direct": direct, f"{name}:routed": routed}
+    return found
 
 
 def _none_if_nan(value: float) -> float | None:

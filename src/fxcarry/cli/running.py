@@ -84,10 +84,11 @@ def backtest(
     """
     from fxcarry import report
     from fxcarry.backtest import backtest as run
-    from fxcarry.backtest import variants
+    from fxcarry.backtest import by_venue, variants
     from fxcarry.build import feed_of, resolve
     from fxcarry.evidence import report_card
     from fxcarry.stress import crash_panel
+    from fxcarry.venues import venues
 
     settings = load(config_path)
     chosen = strategies_of(settings, names, config_path)
@@ -111,7 +112,9 @@ def backtest(
         common["costs"] = None
     if no_rules:
         common["rules"] = []
-    with Progress(len(chosen) * (6 if draws else 5), is_shown=not as_json) as bar:
+    shows_venues = venue is None and markup is None and not no_costs and settings.venue is None
+    runs = 5 + bool(draws) + (2 * len(venues()) if shows_venues else 0)
+    with Progress(len(chosen) * runs, is_shown=not as_json) as bar:
         results: list[BacktestResult] = []
         others: list[dict[str, BacktestResult]] = []
         for name in chosen:
@@ -122,7 +125,7 @@ def backtest(
                 return run(name, **{**fixed, **change}, progress=bar.step(name))
 
             results.append(result)
-            others.append(variants(again, result))
+            others.append(variants(again, result) | (by_venue(again) if shows_venues else {}))
         choices = [other["no_rules"] for other in others]
         trials, notes = _recorded(strategies, [*results, *choices])
         done: list[dict[str, Any]] = []
@@ -132,7 +135,7 @@ def backtest(
                 trials=trials,
                 against=None if result is results[0] else results[0],
                 placebo=_placebo(result, strategies, common["history"], draws, bar) if draws else None,
-                variants=other,
+                variants={kind: other[kind] for kind in report.VARIANTS},
                 candidates=results,
             )
             card["notes"] += notes

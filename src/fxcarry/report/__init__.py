@@ -2,11 +2,12 @@
 
 from fxcarry.report.card import card_text, worst_days
 from fxcarry.report.files import FILES, check_folder, write_files, write_html, write_page
-from fxcarry.report.text import PERIODS, comparison_table, footer, render, summary
+from fxcarry.report.text import PERIODS, VARIANTS, comparison_table, footer, render, summary
 
 __all__ = [
     "FILES",
     "PERIODS",
+    "VARIANTS",
     "card_text",
     "check_folder",
     "comparison_table",

@@ -91,6 +91,19 @@ def _section(
         "effect": effect,
         "cards": _cards(one),
         "rows": [(label, text.figures(run), run["halted"]) for label, run in text.runs(one)],
+        "venues": list(one["venues"]),
+        "venue_rows": [
+            (
+                label.strip(),
+                [
+                    (_minus(text.percent(r["annual_return"])), _minus(text.ratio(r["sharpe"], r["sharpe_se"])))
+                    if r
+                    else ("n/a", "")
+                    for r in by
+                ],
+            )
+            for label, by in text.venue_rows(one)
+        ],
         **_charts(result, others),
         "months": _months(result),
         "instruments": _instruments(result),

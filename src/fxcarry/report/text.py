@@ -33,7 +33,8 @@ DISCLAIMER = (
 def summary(
     result: BacktestResult, others: Mapping[str, BacktestResult], card: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """``result.stats``, and the same figures of each other run (:func:`fxcarry.backtest.variants`) under ``variants``.
+    """``result.stats``, and the same figures of each other run: :func:`fxcarry.backtest.variants` under ``variants``,
+    :func:`fxcarry.backtest.by_venue` under ``venues`` by venue and way (``direct``, ``routed``).
 
     ``card`` is the :func:`~fxcarry.evidence.report_card`, None where none was made. Annual figures are decimals per
     year, not percent; a figure that does not exist is None.
@@ -42,8 +43,14 @@ def summary(
         "annual_return", "volatility", "sharpe", "sharpe_se", "max_drawdown", "win_rate", "turnover", "spot", "carry",
         "cost", "translation", "rounding", "final_nav", "halted",
     )  # fmt: skip
-    variants = {name: {k: r.stats[k] for k in keep} for name, r in others.items()}
-    return {**result.stats, "variants": variants, "card": card}
+    figures = {name: {k: r.stats[k] for k in keep} for name, r in others.items()}
+    variants = {name: one for name, one in figures.items() if name in VARIANTS}
+    at: dict[str, dict[str, Any]] = {}
+    for name, one in figures.items():
+        place, colon, way = name.partition(":")
+        if colon:
+            at.setdefault(place, {})[way] = one
+    return {**result.stats, "variants": variants, "venues": at, "card": card}
 
 
 def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
@@ -90,7 +97,27 @@ def render(summaries: Sequence[Mapping[str, Any]], width: int = 100) -> str:
     console.print(comparison_table(summaries))
     table = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
     wrapped = [textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False) for line in footer(summaries)]
-    return "\n".join([table, "", *wrapped, ""])
+    return "\n".join([table, "", *_venue_table(summaries), *wrapped, ""])
+
+
+def _venue_table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return and Sharpe ratio on the terms of each venue, a line for each strategy and way of holding it."""
+    places = list(dict.fromkeys(place for one in summaries for place in one.get("venues", {})))
+    if not places:
+        return []
+    lines = ["By venue, no rules".ljust(20) + "".join(place.rjust(20) for place in places)]
+    for one in summaries:
+        for label, by in venue_rows(one):
+            cells = (f"{percent(r['annual_return'])} {ratio(r['sharpe'], r['sharpe_se'])}" if r else "n/a" for r in by)
+            lines.append(label[:20].ljust(20) + "".join(cell.rjust(20) for cell in cells))
+    return [*lines, ""]
+
+
+def venue_rows(one: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any] | None]]]:
+    """The rows of one strategy by venue: as it is, and in the cheapest pairs."""
+    at = one.get("venues", {})
+    ways = {"direct": printable(str(one["strategy"])), "routed": "  cheapest pairs"}
+    return [(label, [by.get(way) for by in at.values()]) for way, label in ways.items()] if at else []
 
 
 def footer(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
