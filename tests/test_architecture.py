@@ -29,6 +29,7 @@ TIERS = {
         "ensemble",
         "evidence",
         "backtest",
+        "periods",
         "build",
         "builtins",
         "config",

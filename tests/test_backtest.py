@@ -14,13 +14,14 @@ import pandas as pd
 import pytest
 
 from fxcarry import MemoryFeed, backtest
-from fxcarry.backtest import BacktestResult, as_day, by_venue, variants
+from fxcarry.backtest import BacktestResult, by_venue, variants
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError, PluginError
 from fxcarry.financing import PairRateFinancing
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Action, TradingState, Verdict
+from fxcarry.periods import as_day
 from fxcarry.risk import Drawdown, MaxPosition, default_rules
 from fxcarry.strategies import Baseline, Optimized, Sign
 from fxcarry.testing import market_history

@@ -15,13 +15,14 @@ import numpy as np
 
 from fxcarry import statistics
 from fxcarry.answers import as_weights
-from fxcarry.backtest import RETAIL, BacktestResult, Day, Routing, backtest
+from fxcarry.backtest import RETAIL, BacktestResult, Routing, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
 from fxcarry.engine import Progress, no_progress
 from fxcarry.errors import ConfigError, DataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, FloatArray
+from fxcarry.periods import Day
 from fxcarry.protocols import RiskRule, Strategy
 from fxcarry.report import PERIODS, worst_days
 from fxcarry.report import card_text as card_text

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from fxcarry.answers import ask
-from fxcarry.backtest import DEFAULT_MARKUP, RETAIL, Day, as_day, period_of
+from fxcarry.backtest import DEFAULT_MARKUP, RETAIL
 from fxcarry.clock import Frequency
 from fxcarry.conventions import trade_date
 from fxcarry.engine import Engine, Progress, no_progress
@@ -23,6 +23,7 @@ from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.market import MarketHistory, MarketView, forward_filled, from_ns, to_ns
 from fxcarry.model import Account, FloatArray, check_currency
+from fxcarry.periods import Day, as_day, period_of
 from fxcarry.protocols import Strategy
 from fxcarry.simulation import SimBroker
 from fxcarry.universe import UniverseLike, universe_of

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fxcarry.backtest import Day, period_of
 from fxcarry.conventions import roll_days, trade_date
 from fxcarry.covariance import ewma_volatility
 from fxcarry.engine import Engine
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.market import MarketView
 from fxcarry.model import Pair
+from fxcarry.periods import Day, period_of
 from fxcarry.protocols import DataFeed
 from fxcarry.report import PERIODS
 from fxcarry.simulation import SimBroker

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from fxcarry.backtest import DEFAULT_CASH, DEFAULT_MARKUP, RETAIL, BacktestResult, Day, backtest
+from fxcarry.backtest import DEFAULT_CASH, DEFAULT_MARKUP, RETAIL, BacktestResult, backtest
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError
 from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import Account, Order, Pair, Position, Quote, Snapshot, check_currency, to_decimal
 from fxcarry.orders import Lot, net_exposures
+from fxcarry.periods import Day
 from fxcarry.protocols import Strategy
 from fxcarry.risk import StopLoss
 from fxcarry.simulation import SimBroker

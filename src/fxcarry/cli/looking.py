@@ -72,9 +72,9 @@ def roll(first: str, second: str | None, days: int, as_json: bool) -> None:
     """Value date and roll days of PAIR on trade date DATE (default: today's trade date)."""
     from datetime import UTC, datetime, timedelta
 
-    from fxcarry.backtest import as_day
     from fxcarry.conventions import roll_days, trade_date, value_date
     from fxcarry.model import Pair
+    from fxcarry.periods import as_day
 
     if second is not None and first[:4].isdigit():
         first, second = second, first

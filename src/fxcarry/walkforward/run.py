@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from fxcarry import statistics
-from fxcarry.backtest import RETAIL, BacktestResult, Day, Routing, backtest, days_of, period_of
+from fxcarry.backtest import RETAIL, BacktestResult, Routing, backtest
 from fxcarry.clock import Frequency
 from fxcarry.costs import Costs
 from fxcarry.engine import Progress, no_progress
@@ -20,6 +20,7 @@ from fxcarry.errors import DataError
 from fxcarry.evidence import configuration_of, report_card
 from fxcarry.market import MarketHistory
 from fxcarry.model import FloatArray, check_currency
+from fxcarry.periods import Day, days_of, period_of
 from fxcarry.protocols import RiskRule, Strategy
 from fxcarry.report import PERIODS
 from fxcarry.routing import LeastCost
