@@ -209,6 +209,13 @@ def filtered_calm(returns: np.ndarray) -> float:
     return float(state[0])
 
 
+def test_weights_that_hardly_differ_are_shown_to_differ():
+    from fxcarry.lookahead import _told
+
+    assert _told({"AUD": (0.2691, 0.2694)}, "with", "without") == "AUD +0.269100 with, +0.269400 without"
+    assert _told({"AUD": (0.27, -0.3)}, "with", "without") == "AUD +0.270 with, -0.300 without"
+
+
 def test_a_smoothed_regime_probability_is_found_and_the_filtered_one_passes():
     history = restless()
 

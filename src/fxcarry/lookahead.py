@@ -476,7 +476,10 @@ def _test(probe: _Probe, decision: _Decision) -> Finding | None:
 
 
 def _told(differ: Mapping[str, tuple[float, float]], one: str, other: str) -> str:
-    named = [f"{c} {first:+.3f} {one}, {second:+.3f} {other}" for c, (first, second) in differ.items()]
+    named = []
+    for currency, (first, second) in differ.items():
+        digits = next((n for n in (3, 6) if f"{first:.{n}f}" != f"{second:.{n}f}"), 9)  # so that they look different
+        named.append(f"{currency} {first:+.{digits}f} {one}, {second:+.{digits}f} {other}")
     more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
     return "; ".join([*named[:_NAMED], *more])
 
