@@ -165,7 +165,9 @@ class Engine:
                 self._note_events()
             is_due = upcoming < len(due) and due[upcoming] == last
             if is_due or stepped or self._needs_look or self._intention is not None:
-                self._decide(last, is_due)
+                orders = self._decide(last, is_due)
+                if orders is not None:
+                    self.broker.place_plan(orders)
             if is_due:
                 progress(tick, total)
         if not self.rules:
@@ -320,9 +322,10 @@ class Engine:
         if any(kind == "margin close-out" for _, kind, _ in events):
             self._transition(attrs.evolve(self.state, trading=TradingState.HALTED, latch="MARGIN_CLOSEOUT"))
 
-    def _decide(self, tick: int, is_due: bool) -> None:
-        if not self.rules and not is_due:
-            return
+    def _decide(self, tick: int, is_due: bool) -> Plan | None:
+        """What to send at this tick, recorded as intended; None = nothing."""
+        if not self.rules and not is_due and self.state.trading is TradingState.ACTIVE:
+            return None
         broker, book = self.broker, self.book
         view, account = MarketView(self.columns, tick), broker.account()
         if self.state.halt_until is not None or (is_due and self.state.stopped):
@@ -330,7 +333,7 @@ class Engine:
         if self.state.trading is TradingState.HALTED:
             self._intention = None
             if not broker.is_open and not broker.has_waiting:
-                return
+                return None
         elif is_due:
             wish = self._wishes.get(tick)
             self._intention = self._target = ask(self.strategy, view, account) if wish is None else wish
@@ -376,12 +379,13 @@ class Engine:
             reason = reason if self._intention is not None else _why(findings)
         if broker.has_waiting:
             legs = self._unsent(legs)
+        orders = None
         if legs:
             orders = self._plan(legs, account, reason)
             self.journal.intend(orders)
-            broker.place_plan(orders)
         if self._intention is not None:
             self._keep_intention(findings)
+        return orders
 
     def _unsent(self, legs: list[Leg]) -> list[Leg]:
         """What is left to send where orders still wait for a quote.
