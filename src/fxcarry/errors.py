@@ -15,6 +15,8 @@
     │   └── OrderOutcomeUnknown         may exist at the venue; never resend
     ├── RiskHalt               exit 6   trading is halted
     ├── LedgerError            exit 7   the books do not balance
+    ├── JournalError           exit 9   the journal cannot be read or written
+    │   └── JournalLocked               another process has it
     └── NotifierError                   never stops the engine
 """
 
@@ -101,6 +103,16 @@ class LedgerError(FxCarryError):
     """The books do not balance, so nothing may be reported."""
 
     exit_code = 7
+
+
+class JournalError(FxCarryError):
+    """The journal cannot be read or written. Nothing was half written, and nothing may be sent."""
+
+    exit_code = 9
+
+
+class JournalLocked(JournalError):
+    """Another process has the account, or took it over."""
 
 
 class NotifierError(FxCarryError):

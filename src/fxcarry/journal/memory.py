@@ -1,0 +1,169 @@
+"""The journal of a backtest: everything in lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+
+from fxcarry.errors import JournalError, LedgerError
+from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
+from fxcarry.ledger import TransactionLog
+from fxcarry.model import Decision, Order, OrderResult, Pair, Quote, RiskState, Snapshot, Transaction
+
+
+class MemoryJournal:
+    """A journal that lives as long as the process.
+
+    ``decisions`` are (stage, decision); ``plans`` the orders intended, one sequence a decision; ``states`` every change
+    of the risk state and when; ``log`` the venue's transactions; ``recorded`` what was recorded of orders.
+    """
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[str, Decision]] = []
+        self.plans: list[Sequence[Order]] = []
+        self.states: list[tuple[datetime, RiskState]] = []
+        self.recorded: list[OrderResult] = []
+        self.log: TransactionLog | None = None
+        self._find: Callable[[Collection[str]], Mapping[str, OrderResult]] | None = None
+        self._said: dict[str, OrderResult] = {}
+        self._final: set[str] = set()
+        self._transactions: dict[str, Transaction] = {}
+        self._intention: Intention | None = None
+        self._quotes: dict[Pair, Quote] = {}
+        self._commands: list[Command] = []
+        self._taken: set[int] = set()
+        self._beat: datetime | None = None
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """Nothing outlives the process, so there is nothing to keep together."""
+        return nullcontext()
+
+    def follow(self, log: TransactionLog, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
+        """Keep the venue's transactions, and a way to ask what became of orders."""
+        self.log, self._find = log, find
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Keep the latest quote of each pair."""
+        self._quotes.update(snapshot.quotes)
+
+    def decide(self, stage: str, decision: Decision) -> None:
+        """Record a decision with every rule's verdict."""
+        self.decisions.append((stage, decision))
+
+    def intend(self, orders: Sequence[Order]) -> None:
+        """Record orders before they are sent."""
+        self.plans.append(orders)
+
+    def record(self, results: Iterable[OrderResult], at: datetime | None = None) -> None:
+        """Record what the venue said of orders. What it has said already is not repeated."""
+        for result in results:
+            if self._said.get(result.client_id) != result:
+                self._said[result.client_id] = result
+                self.recorded.append(result)
+                if result.status in FINAL:
+                    self._final.add(result.client_id)
+
+    def import_transactions(self, transactions: Iterable[Transaction]) -> int:
+        """Record the venue's own transactions, each once; returns how many were new."""
+        before = len(self._transactions)
+        fresh = dict(self._transactions)
+        for transaction in transactions:
+            known = fresh.setdefault(transaction.id, transaction)
+            if known != transaction:
+                raise changed(known, transaction)
+        self._transactions = fresh
+        return len(fresh) - before
+
+    def transition(self, at: datetime, state: RiskState) -> None:
+        """Record a change of the risk state."""
+        self.states.append((at, state))
+
+    def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
+        """Record the standing target, in place of any before it."""
+        self._intention = Intention(at, dict(weights), attempt, why)
+
+    def end_intention(self, at: datetime, why: str) -> None:
+        """Record that the standing target was reached or given up."""
+        self._intention = None
+
+    def beat(self, at: datetime) -> None:
+        """Record that the engine is alive."""
+        self._beat = at
+
+    def command(self, kind: CommandKind, *, by: str, at: datetime, reason: str = "") -> Command:
+        """Record a control for the engine to take."""
+        check_command(kind, by, reason)
+        self._commands.append(Command(len(self._commands) + 1, kind, by, at, reason))
+        return self._commands[-1]
+
+    def take(self, command: Command, at: datetime) -> bool:
+        """Record that a command is carried out; False where it was taken before."""
+        if not any(known.id == command.id for known in self._commands):
+            raise JournalError(f"there is no command {command.id}")
+        is_first = command.id not in self._taken
+        self._taken.add(command.id)
+        return is_first
+
+    def state(self) -> RiskState | None:
+        """The last risk state recorded."""
+        return self.states[-1][1] if self.states else None
+
+    def intention(self) -> Intention | None:
+        """The standing target, if one is open."""
+        return self._intention
+
+    def unresolved(self) -> list[str]:
+        """Client ids intended without a final result, in the order of intention."""
+        return [order.client_id for order in self.orders if order.client_id not in self._final]
+
+    def transactions(self, since: str | None = None) -> list[Transaction]:
+        """Transactions after the one with id ``since`` (None = all), in the order they were imported."""
+        found = list(self._transactions.values())
+        if since is None:
+            return found
+        if since not in self._transactions:
+            raise JournalError(f"there is no transaction {since!r}")
+        return found[list(self._transactions).index(since) + 1 :]
+
+    def last_transaction_id(self) -> str | None:
+        """The id of the transaction imported last."""
+        return next(reversed(self._transactions), None)
+
+    def has_decided(self, at: datetime) -> bool:
+        """Whether a target was decided at that instant."""
+        return any(stage == "target" and decision.at == at for stage, decision in self.decisions)
+
+    def commands(self) -> list[Command]:
+        """Commands not taken yet, oldest first."""
+        return [command for command in self._commands if command.id not in self._taken]
+
+    def last_beat(self) -> datetime | None:
+        """When the engine last said that it is alive."""
+        return self._beat
+
+    def quotes(self) -> dict[Pair, Quote]:
+        """The latest quote used of each pair."""
+        return dict(self._quotes)
+
+    @property
+    def orders(self) -> list[Order]:
+        """Every order intended, in the order of intention."""
+        return [order for plan in self.plans for order in plan]
+
+    @property
+    def results(self) -> list[OrderResult]:
+        """What the venue says of every order intended."""
+        if self._find is None:
+            return []
+        return list(self._find([order.client_id for order in self.orders]).values())
+
+
+def changed(known: Transaction, now: Transaction) -> LedgerError:
+    """The error for a transaction that the venue tells differently than before."""
+    return LedgerError(
+        f"transaction {known.id} was {known.kind} {known.amount} {known.currency} at {known.at:%Y-%m-%d %H:%M:%S}, "
+        f"and is now {now.kind} {now.amount} {now.currency} at {now.at:%Y-%m-%d %H:%M:%S}",
+        hint="the books of the past do not change: ask the broker",
+        fields={"id": known.id},
+    )

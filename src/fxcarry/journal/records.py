@@ -1,0 +1,159 @@
+"""What a journal keeps besides the records of :mod:`fxcarry.model`, and the protocol every journal follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import attrs
+
+from fxcarry.errors import ConfigError
+from fxcarry.ledger import TransactionLog
+from fxcarry.model import (
+    Decision,
+    Order,
+    OrderResult,
+    OrderStatus,
+    Pair,
+    Quote,
+    RiskState,
+    Snapshot,
+    Transaction,
+)
+
+CommandKind = Literal["pause", "reduce", "resume", "flatten"]
+
+FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
+"""What nothing can follow. An order that is UNKNOWN, WORKING or filled in part is not resolved."""
+
+
+@attrs.frozen
+class Intention:
+    """A target not yet reached: ``weights`` by currency, decided ``at``, in its n-th ``attempt``, and ``why`` it
+    stands.
+    """
+
+    at: datetime
+    weights: Mapping[str, float]
+    attempt: int
+    why: str
+
+
+@attrs.frozen
+class Command:
+    """A control written by another process: what, ``by`` whom, when and why."""
+
+    id: int
+    kind: CommandKind
+    by: str
+    at: datetime
+    reason: str = ""
+
+
+def check_command(kind: str, by: str, reason: str) -> None:
+    """Raise ConfigError unless this is a command; to resume needs a reason, and every command somebody."""
+    if kind not in get_args(CommandKind):
+        raise ConfigError(f"{kind!r} is not a command", hint=f"one of {', '.join(get_args(CommandKind))}")
+    if not by.strip():
+        raise ConfigError(f"nobody is named for the command {kind}", hint="say who gives it")
+    if kind == "resume" and not reason.strip():
+        raise ConfigError("resume needs a reason", hint="say why trading may go on; it is kept in the journal")
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """What the engine writes to, and what recovery reads from."""
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def atomic(self) -> AbstractContextManager[None]:
+        """All writes inside are kept together or not at all, and are durable when the block ends."""
+        ...
+
+    def follow(self, log: TransactionLog, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
+        """Keep a simulated venue's log at hand, and a way to ask what became of orders."""
+        ...
+
+    def observe(self, snapshot: Snapshot) -> None:
+        """Record the quotes that are used."""
+        ...
+
+    def decide(self, stage: str, decision: Decision) -> None:
+        """Record a decision with every rule's verdict."""
+        ...
+
+    def intend(self, orders: Sequence[Order]) -> None:
+        """Record orders before they are sent. An order is intended once."""
+        ...
+
+    def record(self, results: Iterable[OrderResult], at: datetime | None = None) -> None:
+        """Record what the venue said of orders. What it has said already is not repeated."""
+        ...
+
+    def import_transactions(self, transactions: Iterable[Transaction]) -> int:
+        """Record the venue's own transactions, each once; returns how many were new."""
+        ...
+
+    def transition(self, at: datetime, state: RiskState) -> None:
+        """Record a change of the risk state."""
+        ...
+
+    def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
+        """Record the standing target, in place of any before it."""
+        ...
+
+    def end_intention(self, at: datetime, why: str) -> None:
+        """Record that the standing target was reached or given up."""
+        ...
+
+    def beat(self, at: datetime) -> None:
+        """Record that the engine is alive."""
+        ...
+
+    def command(self, kind: CommandKind, *, by: str, at: datetime, reason: str = "") -> Command:
+        """Record a control for the engine to take. Raises ConfigError for what is no command."""
+        ...
+
+    def take(self, command: Command, at: datetime) -> bool:
+        """Record that a command is carried out; False where it was taken before."""
+        ...
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def state(self) -> RiskState | None:
+        """The last risk state recorded."""
+        ...
+
+    def intention(self) -> Intention | None:
+        """The standing target, if one is open."""
+        ...
+
+    def unresolved(self) -> list[str]:
+        """Client ids intended without a final result, in the order of intention."""
+        ...
+
+    def transactions(self, since: str | None = None) -> list[Transaction]:
+        """Transactions after the one with id ``since`` (None = all), in the order they were imported."""
+        ...
+
+    def last_transaction_id(self) -> str | None:
+        """The id of the transaction imported last."""
+        ...
+
+    def has_decided(self, at: datetime) -> bool:
+        """Whether a target was decided at that instant."""
+        ...
+
+    def commands(self) -> list[Command]:
+        """Commands not taken yet, oldest first."""
+        ...
+
+    def last_beat(self) -> datetime | None:
+        """When the engine last said that it is alive."""
+        ...
+
+    def quotes(self) -> dict[Pair, Quote]:
+        """The latest quote used of each pair."""
+        ...
