@@ -401,6 +401,7 @@ def backtest(
         notes.append(f"not the {' and '.join(changed)} of venue {profile.name}: others were given in their place")
     model = usual if financing == "benchmark" else financing
     broker = SimBroker(cash=cash, account_currency=account_currency, costs=costs, financing=model, **broker_settings)
+    journal = MemoryJournal()
     engine = Engine(
         feed=feed,
         broker=broker,
@@ -411,6 +412,7 @@ def backtest(
         costs=costs,
         financing=usual if model is None and account_currency in history.rates else model,
         routing=routing_of(_first(routing, other and other.routing, "direct")),
+        journal=journal,
     )
     engine.run(
         first,
@@ -433,7 +435,7 @@ def backtest(
         columns=columns,
         books=attribute(broker.log, columns),
         exposure=engine.book.exposure,
-        journal=engine.journal,
+        journal=journal,
         state=engine.state,
         notes=(*history.notes, *notes, *refusals(engine)),
     )

@@ -19,7 +19,7 @@ from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError
-from fxcarry.journal import MemoryJournal
+from fxcarry.journal import Journal, MemoryJournal
 from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
     Account,
@@ -78,7 +78,7 @@ class Engine:
         rules: Sequence[RiskRule],
         universe: Sequence[str] | Universe,
         rebalance: Frequency = "monthly",
-        journal: MemoryJournal | None = None,
+        journal: Journal | None = None,
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
         routing: LeastCost | None = None,
@@ -90,7 +90,7 @@ class Engine:
         self._membership = universe if isinstance(universe, Universe) else None
         self.universe = universe.currencies if isinstance(universe, Universe) else tuple(universe)
         self.rebalance: Frequency = rebalance
-        self.journal = journal or MemoryJournal()
+        self.journal: Journal = journal or MemoryJournal()
         self.costs = costs or Costs.none()
         self.financing = financing or broker.financing
         self.routing = routing
@@ -98,6 +98,7 @@ class Engine:
         self.state = RiskState(day_start=nav, high_water=nav)
         self._intention: FloatArray | None = None
         self._target: FloatArray | None = None
+        self._asked: FloatArray | None = None  # what the strategy said at this step
         self._attempt = 0
         self._wishes: dict[int, FloatArray] = {}  # weights by tick, of a strategy that was asked ahead
         stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
@@ -199,13 +200,58 @@ class Engine:
         tick = len(self.clock) - 1
         self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
         account = self.broker.sync(snapshot)
-        if self.broker.events:
-            self._note_events()
-        self._decide(tick, bool(self.clock.is_due[tick]))
-        if self.clock.is_day_end[tick]:  # the next day is measured from here
-            nav = self.broker.nav
-            self.state = self.state.at_day_end(nav, max(self.state.high_water, nav))
+        journal = self.journal
+        journal.import_transactions(self.broker.transactions(journal.last_transaction_id()))
+        journal.record(self.broker.find_orders(journal.unresolved()).values(), at)
+        with journal.atomic():  # what is decided, what is remembered and what will be sent: all of it or nothing
+            journal.observe(snapshot)
+            if self.broker.events:
+                self._note_events()
+            before = self._intention
+            orders = self._decide(tick, bool(self.clock.is_due[tick]))
+            self._remember(at, before)
+            if self.clock.is_day_end[tick]:  # the next day is measured from here
+                nav = self.broker.nav
+                self.state = self.state.at_day_end(nav, max(self.state.high_water, nav))
+                journal.transition(at, self.state)
+            journal.beat(at)
+        if orders is not None:
+            self.broker.place_plan(orders)
         return account
+
+    def recover(self) -> None:
+        """Take up what the journal remembers, before the first step: halts, day start and high water, blocked pairs,
+        the standing target, and orders that were intended and of which the outcome is not known.
+
+        An order that the venue knows is recorded as the venue tells it; one it does not know was never sent, and is
+        sent now under the same client id.
+        """
+        journal, broker = self.journal, self.broker
+        state, target = journal.state(), journal.standing()
+        if state is not None:
+            self.state = state
+        if target is not None:
+            weights = np.array([target.weights.get(c, 0.0) for c in self.universe])
+            self._target, self._attempt = weights, target.attempt
+            self._intention = weights if journal.intention() is not None else None
+        journal.import_transactions(broker.transactions(journal.last_transaction_id()))
+        unresolved = journal.unresolved()
+        known = broker.find_orders(unresolved)
+        journal.record(known.values())
+        lost = set(unresolved) - known.keys()
+        for order in journal.orders:
+            if order.client_id in lost:
+                journal.record([broker.place_market_order(order)])
+
+    def _remember(self, at: datetime, before: FloatArray | None) -> None:
+        """Record what became of the standing target at this step."""
+        now, asked, self._asked = self._intention, self._asked, None
+        target = asked if now is None else now
+        if target is not None:
+            why = "decided" if asked is not None else "held back"
+            self.journal.keep_intention(at, dict(zip(self.universe, target.tolist())), self._attempt, why)
+        if now is None and (target is not None or before is not None):
+            self.journal.end_intention(at, "acted on" if self.state.trading is TradingState.ACTIVE else "given up")
 
     def _open_book(self, currency: str) -> Book:
         """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
@@ -337,6 +383,7 @@ class Engine:
         elif is_due:
             wish = self._wishes.get(tick)
             self._intention = self._target = ask(self.strategy, view, account) if wish is None else wish
+            self._asked = self._target
             self._attempt = 0
         held, nav = broker.lot(), broker.nav
         notional = held.fractions(held.units, nav)

@@ -30,6 +30,7 @@ class MemoryJournal:
         self._final: set[str] = set()
         self._transactions: dict[str, Transaction] = {}
         self._intention: Intention | None = None
+        self._standing: Intention | None = None
         self._quotes: dict[Pair, Quote] = {}
         self._commands: list[Command] = []
         self._taken: set[int] = set()
@@ -81,7 +82,7 @@ class MemoryJournal:
 
     def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
         """Record the standing target, in place of any before it."""
-        self._intention = Intention(at, dict(weights), attempt, why)
+        self._intention = self._standing = Intention(at, dict(weights), attempt, why)
 
     def end_intention(self, at: datetime, why: str) -> None:
         """Record that the standing target was reached or given up."""
@@ -112,6 +113,10 @@ class MemoryJournal:
     def intention(self) -> Intention | None:
         """The standing target, if one is open."""
         return self._intention
+
+    def standing(self) -> Intention | None:
+        """The last target that was decided, whether or not it has been reached."""
+        return self._standing
 
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""

@@ -130,6 +130,15 @@ class Journal(Protocol):
         """The standing target, if one is open."""
         ...
 
+    def standing(self) -> Intention | None:
+        """The last target that was decided, whether or not it has been reached."""
+        ...
+
+    @property
+    def orders(self) -> list[Order]:
+        """Every order intended, in the order of intention."""
+        ...
+
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""
         ...

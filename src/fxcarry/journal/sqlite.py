@@ -440,7 +440,16 @@ class SqliteJournal:
 
     def intention(self) -> Intention | None:
         """The standing target, if one is open."""
-        rows = self._rows("SELECT at, weights, attempt, why FROM intentions ORDER BY seq DESC LIMIT 1")
+        return self._target("SELECT at, weights, attempt, why FROM intentions ORDER BY seq DESC LIMIT 1")
+
+    def standing(self) -> Intention | None:
+        """The last target that was decided, whether or not it has been reached."""
+        return self._target(
+            "SELECT at, weights, attempt, why FROM intentions WHERE weights IS NOT NULL ORDER BY seq DESC LIMIT 1"
+        )
+
+    def _target(self, query: str) -> Intention | None:
+        rows = self._rows(query)
         if not rows or rows[0][1] is None:
             return None
         [(at, weights, attempt, why)] = rows
