@@ -53,7 +53,7 @@ TIERS = {
     4: ["venues", "allocation", "covariance", "costs", "universe", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
-    1: ["conventions", "model", "secrets"],
+    1: ["conventions", "model", "plain", "secrets"],
     0: ["errors"],
 }
 PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() for module in tier)}

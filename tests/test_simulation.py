@@ -5,6 +5,7 @@ All instants are UTC in the second week of March 2025, when 17:00 New York is 21
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 
 from fxcarry.clock import SteppedClock
 from fxcarry.costs import Costs
-from fxcarry.errors import ConfigError, FxCarryError, MissingDataError, OrderRejected
+from fxcarry.errors import ConfigError, FxCarryError, LedgerError, MissingDataError, OrderRejected
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.ledger import Ledger, attribute
 from fxcarry.market import MarketHistory, RateSeries, to_ns
@@ -946,3 +947,108 @@ def test_the_account_is_as_of_the_last_tick() -> None:
     for tick, at in enumerate(clock.at):
         broker.advance(tick + 1)
         assert to_ns(broker.account().at) == at
+
+
+# --- stopping and going on -------------------------------------------------------------------------------------------
+
+
+def anew(broker: SimBroker, *pairs: str, **about: Any) -> SimBroker:
+    """Another venue that goes on from the text of the state of this one."""
+    other = SimBroker(**about)
+    other.restore(json.loads(json.dumps(broker.state(), allow_nan=False)), [Pair.parse(p) for p in pairs] or None)
+    return other
+
+
+def test_a_snapshot_is_processed_to_its_end_whatever_happens_in_it() -> None:
+    about: dict[str, Any] = {"financing": PairRateFinancing("0.01", "0.01")}
+    broker = venue("EURUSD", "GBPUSD", **about)
+    broker.place_market_order(order(1000, "EURUSD", stop_fraction=0.01))
+    broker.place_market_order(order(1000, "GBPUSD"))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.10", "GBPUSD": "1.25"}))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.05", "GBPUSD": "1.25"}))
+    assert broker.events == [("EURUSD", "stop", 1)]  # and nobody has read it yet
+    broker.sync(snapshot("14 15:00", {"EURUSD": "1.05", "GBPUSD": "1.25"}))
+    assert [t.trade_date for t in of_kind(broker, "financing")] == [date(2025, 3, 12), date(2025, 3, 13)]
+    assert broker.at == utc("14 15:00")
+
+
+def test_a_restored_venue_keeps_positions_stops_and_what_waits() -> None:
+    broker = opened(1000, "1.10", stop_fraction=0.05)
+    broker.place_limit_order(order(500, client_id="later", limit_price=Decimal("1.08")))
+    other = anew(broker)
+    assert other.account() is not broker.account()
+    assert other.get_positions() == broker.get_positions()
+    assert other.account().nav == broker.account().nav == 1_000_000
+    assert [r.client_id for r in other.get_orders()] == ["later"]
+    assert other.find_orders(["open", "later", "never"]) == broker.find_orders(["open", "later"])
+    assert other.place_market_order(order(1000, client_id="open")).status is OrderStatus.FILLED
+    assert other.transactions(None) == []  # what was booked before is kept elsewhere
+    for one in (broker, other):
+        one.sync(snapshot("12 15:00", {"EURUSD": "1.04"}))
+    assert other.get_positions() == {}
+    assert other.transactions(None) == broker.transactions("00000000-F000")
+    assert [t.id for t in other.transactions(None)] == ["00000001-F000"]
+
+
+def test_the_pairs_of_a_restored_venue_may_be_others_in_another_order() -> None:
+    broker = venue("EURUSD", "AUDUSD", "GBPUSD")
+    broker.place_market_order(order(1000, "GBPUSD", stop_fraction=0.1))
+    prices = {"EURUSD": "1.10", "AUDUSD": "0.60", "GBPUSD": "1.25", "NZDUSD": "0.50"}
+    broker.sync(snapshot("12 14:00", prices))
+    other = anew(broker, "GBPUSD", "NZDUSD", "EURUSD")
+    assert other.names == ("GBPUSD", "NZDUSD", "EURUSD")
+    assert units(other) == {"GBPUSD": 1000}
+    assert other.account().current_weights == {"GBP": pytest.approx(1250 / 1_000_000)}
+    other.place_market_order(order(200, "NZDUSD"))
+    other.sync(snapshot("12 15:00", {**prices, "GBPUSD": "1.12"}))
+    assert units(other) == {"NZDUSD": 200}  # the stop of the pound at 1.125 moved with it
+    assert float(other.account().nav) == pytest.approx(1_000_000 - 130)
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    broker = opened(1000, "1.10")
+    for about, pairs, said in (
+        ({"account_id": "other"}, (), "of account 'simulated' in USD, not of 'other' in USD"),
+        ({"account_currency": "EUR"}, (), "not of 'simulated' in EUR"),
+        ({}, ("GBPUSD",), "holds or waits for EURUSD"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            anew(broker, *pairs, **about)
+    broker.place_market_order(order(-1000, client_id="close"))
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10"}))
+    assert anew(broker, "GBPUSD").names == ("GBPUSD",)
+    with pytest.raises(ConfigError, match="version 0"):
+        SimBroker().restore({**broker.state(), "version": 0})
+
+
+def test_a_venue_that_never_saw_a_quote_can_be_kept() -> None:
+    broker = venue("EURUSD")
+    broker.place_market_order(order(1000))
+    other = anew(broker)
+    account = other.sync(snapshot("12 14:00", {"EURUSD": "1.10"}))
+    assert (account.nav, units(other)) == (1_000_000, {"EURUSD": 1000})
+
+
+def test_what_is_forgotten_changes_nothing_to_come() -> None:
+    broker, other = opened(1000, "1.10"), opened(1000, "1.10")
+    first = other.transactions(None)
+    other.forget()
+    assert other.transactions(None) == []
+    for one in (broker, other):
+        one.place_market_order(order(-400, client_id="less"))
+        one.sync(snapshot("12 15:00", {"EURUSD": "1.20"}))
+    assert [*first, *other.transactions(None)] == broker.transactions(None)
+    assert other.find_orders(["open", "less"]) == broker.find_orders(["open", "less"])
+    assert [o.client_id for o in other.accepted()] == ["open", "less"]
+    assert [o.client_id for o in other.accepted(1)] == ["less"]
+    with pytest.raises(LedgerError, match="begins after 1 ticks"):
+        attribute(other.log)
+
+
+def test_a_run_over_stored_history_is_not_kept() -> None:
+    broker = venue("EURUSD")
+    at = [to_ns(utc(f"{day} 20:59")) for day in (12, 13)]
+    history = MarketHistory(np.array(at), ("EUR",), np.array([[1.1], [1.2]]), "USD", {})
+    broker.prepare(history, SteppedClock.over(history))
+    with pytest.raises(ConfigError, match="stored history"):
+        broker.state()

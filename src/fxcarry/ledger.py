@@ -83,13 +83,17 @@ class _Stretch:
 
 
 class TransactionLog:
-    """What the venue booked, append-only, in columns."""
+    """What the venue booked, append-only, in columns.
+
+    ``first`` is how many ticks were booked before those kept here, ``ticks`` how many were booked in all.
+    """
 
     def __init__(self, account_currency: str, opening_cash: float) -> None:
         self.account_currency = account_currency
         self.opening_cash = opening_cash
         self.names: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
+        self.first = 0
         self.ticks = 0
         self._fills: list[Any] = []  # the fields of every fill, one after the other
         self.book_fill: Callable[[tuple[Any, ...]], None] = self._fills.extend
@@ -112,6 +116,12 @@ class TransactionLog:
     def open(self, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> None:
         """Fix the instruments of the book."""
         self.names, self.pairs = names, pairs
+
+    def begin_at(self, ticks: int) -> None:
+        """Let go of what is kept and go on after ``ticks`` ticks, so that transaction ids go on too."""
+        self._fills.clear()
+        self._stretches.clear()
+        self.first = self.ticks = ticks
 
     def load(self, tape: Tape) -> None:
         """The market that the next bookings refer to."""
@@ -150,7 +160,7 @@ class TransactionLog:
         by_tick: dict[int, list[Fill]] = {}
         for fill in self.fills:
             by_tick.setdefault(fill.tick, []).append(fill)
-        tick = 0
+        tick = self.first
         for stretch in self._stretches:
             tape, posted = stretch.tape, np.rint(stretch.financing())
             held = np.repeat(np.array(stretch.units), stretch.lengths, axis=0) if stretch.units else np.empty((0, 0))
@@ -308,6 +318,11 @@ def attribute(log: TransactionLog, columns: Columns | None = None) -> Attributio
     Raises LedgerError naming the first day on which the sum differs from the change of the venue's own NAV, or on
     which rounding exceeds half a minor unit for each posting.
     """
+    if log.first:
+        raise LedgerError(
+            f"the log begins after {log.first} ticks, with what was then held",
+            hint="attribute a run from its beginning; a venue that was restored keeps what came before elsewhere",
+        )
     by_tick = log.columns() if columns is None else columns
     scale = 10 ** minor_digits(log.account_currency)
     marks = np.flatnonzero(by_tick.is_day_end)

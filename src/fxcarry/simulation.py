@@ -10,6 +10,7 @@ on.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,12 +35,15 @@ from fxcarry.model import (
     Pair,
     Position,
     Positions,
+    Quote,
+    Rate,
     Snapshot,
     Transaction,
     minor_digits,
     to_decimal,
 )
 from fxcarry.orders import Lot, Plan, net_exposures
+from fxcarry.plain import from_plain, to_plain
 from fxcarry.protocols import Capability
 from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 
@@ -94,6 +98,28 @@ def _halves(row: FloatArray) -> tuple[list[float], list[float]]:
     return both[:middle], both[middle:]
 
 
+def _picked(values: Sequence[float], places: Sequence[int]) -> FloatArray:
+    """The values at these places, 0 where there is none (−1)."""
+    return np.array([values[place] if place >= 0 else 0.0 for place in places], float)
+
+
+def _plain_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "at": snapshot.at.isoformat(),
+        "quotes": {str(pair): to_plain(quote) for pair, quote in snapshot.quotes.items()},
+        "rates": {currency: to_plain(rate) for currency, rate in snapshot.rates.items()},
+    }
+
+
+def _snapshot_of(values: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(
+        datetime.fromisoformat(values["at"]),
+        {Pair.parse(name): from_plain(Quote, quote) for name, quote in values["quotes"].items()},
+        {currency: from_plain(Rate, rate) for currency, rate in values["rates"].items()},
+    )
+
+
+_STATE_VERSION = 1
 _LAZY = frozenset({"nav", "balances", "positions", "working_orders", "current_weights", "margin_used"})
 
 
@@ -174,15 +200,18 @@ class SimBroker:
         """An instrument per pair; the book is opened for these pairs the first time it is asked."""
         wanted = tuple(pairs)
         if not self._pairs:
-            self._pairs = wanted
-            self.names = tuple(map(str, wanted))
-            self.log.open(self.names, self._pairs)
-            self._allocate()
+            self._open(wanted)
         missing = [str(p) for p in wanted if p not in self._pairs]
         if missing:
             raise ConfigError(f"{', '.join(missing)} cannot be added to an open simulated book")
         margin = to_decimal(self.margin_rate)
         return {str(p): Instrument(name=str(p), exposure=p, margin_rate=margin) for p in wanted}
+
+    def _open(self, pairs: tuple[Pair, ...]) -> None:
+        self._pairs = pairs
+        self.names = tuple(map(str, pairs))
+        self.log.open(self.names, pairs)
+        self._allocate()
 
     @property
     def maker(self) -> TapeMaker:
@@ -206,7 +235,8 @@ class SimBroker:
         closing = None if self._tape is None else self._tape.closing[-1:]
         tape = self._load(self.maker.of_snapshot(snapshot, self._snapshot, closing))
         self._snapshot = snapshot
-        self.advance(len(tape.at))
+        while self.advance(len(tape.at)) < len(tape.at):  # it pauses after an event of its own
+            pass
         return self.account()
 
     def _load(self, tape: Tape) -> Tape:
@@ -521,6 +551,120 @@ class SimBroker:
         if self._tape is None:
             raise MissingDataError("the simulated market has no quote yet", hint="call sync() or prepare() first")
         return self._tape
+
+    # -- stopping and going on -------------------------------------------------------------------------------------
+
+    def state(self, *, with_orders: bool = True) -> dict[str, Any]:
+        """All it takes to go on from here, as values that JSON holds exactly: give it to :meth:`restore`.
+
+        Left out are the settings the broker was made with, and the transactions up to here. ``with_orders=False``
+        leaves out what became of each order, for who keeps :meth:`accepted` orders and their results elsewhere.
+        Raises ConfigError for a broker that stands in stored history, which begins anew instead.
+        """
+        if self._tape is not None and self._snapshot is None:
+            raise ConfigError("a run over stored history has no state to keep", hint="run it again")
+        known = self._settle()
+        held = zip(self.names, self._units, self._average, self._stop_fraction, *self._stop_levels())
+        market = None
+        if self._tape is not None:
+            rows = [array[self._tick].tolist() for array in (self._tape.mid, self._tape.worth, self._tape.closing)]
+            market = {"at": self.at.isoformat(), "mid": rows[0], "worth": rows[1], "closing": rows[2]}
+        return {
+            "version": _STATE_VERSION,
+            "account_id": self.account_id,
+            "account_currency": self.account_currency,
+            "pairs": list(self.names),
+            "cash": self._cash,
+            "nav": self._nav,
+            "ticks": self.log.ticks,
+            "serial": self._serial,
+            "positions": {name: [x if math.isfinite(x) else None for x in numbers] for name, *numbers in held},
+            "waiting": [to_plain(order) for order in self._waiting_orders()],
+            "orders": [[to_plain(o), to_plain(self._result(o))] for o in known.values()] if with_orders else [],
+            "planned": sorted([at.isoformat(), attempt] for at, attempt in self._planned),
+            "events": [list(event) for event in self.events],
+            "market": market,
+            "snapshot": None if self._snapshot is None else _plain_snapshot(self._snapshot),
+        }
+
+    def _stop_levels(self) -> tuple[list[float], list[float]]:
+        count = len(self.names)
+        return self._stop_level[:count], self._stop_level[count:]
+
+    def restore(self, state: Mapping[str, Any], pairs: Collection[Pair] | None = None) -> None:
+        """Go on from a :meth:`state`, as if never stopped: the same fills, financing, ids and numbers, to the bit.
+
+        ``pairs`` lays the book out anew (default: the pairs of the state, in its order). Raises ConfigError where the
+        state is of another account or currency, or holds or waits for a pair that is not among them.
+        """
+        version, account, currency = (state.get(name) for name in ("version", "account_id", "account_currency"))
+        if version != _STATE_VERSION:
+            raise ConfigError(f"the state is of version {version}, this is {_STATE_VERSION}")
+        if (account, currency) != (self.account_id, self.account_currency):
+            raise ConfigError(
+                f"the state is of account {account!r} in {currency}, not of {self.account_id!r} in "
+                f"{self.account_currency}",
+                hint="name that account and currency, or begin another one",
+            )
+        chosen = tuple(map(Pair.parse, state["pairs"])) if pairs is None else tuple(pairs)
+        waiting = [from_plain(Order, order) for order in state["waiting"]]
+        needed = {name for name, (units, *_) in state["positions"].items() if units} | {o.instrument for o in waiting}
+        missing = sorted(needed - {*map(str, chosen)})
+        if missing:
+            raise ConfigError(
+                f"the account holds or waits for {', '.join(missing)}, which the book would lack",
+                hint="close it first, or keep its currencies in the universe",
+            )
+        self._open(chosen)
+        self.log.begin_at(state["ticks"])
+        self._cash, self._serial = state["cash"], state["serial"]
+        for name, (units, average, fraction, long, short) in state["positions"].items():
+            if name in self._column:
+                j = self._column[name]
+                self._units[j], self._average[j] = units, average
+                self._stop_fraction[j] = math.nan if fraction is None else fraction
+                for place, level in ((j, long), (len(self.names) + j, short)):
+                    if level is not None:
+                        self._stop_level[place] = level
+                        self._stopped.add(j)
+        self._refresh()
+        self._pending = [((order,), (0,)) for order in waiting]
+        for plain_order, plain_result in state["orders"]:
+            order, result = from_plain(Order, plain_order), from_plain(OrderResult, plain_result)
+            self.remember(order, result)
+        self._planned = {(datetime.fromisoformat(at), attempt) for at, attempt in state["planned"]}
+        self.events = [(name, kind, side) for name, kind, side in state["events"]]
+        self._nav = state["nav"]
+        self._snapshot = None if state["snapshot"] is None else _snapshot_of(state["snapshot"])
+        if state["market"] is not None:
+            where = {name: j for j, name in enumerate(state["pairs"])}
+            places = [where.get(name, -1) for name in self.names]
+            self._tape = Tape.at_rest(
+                datetime.fromisoformat(state["market"]["at"]),
+                _picked(state["market"]["mid"], places),
+                *(
+                    np.concatenate([_picked(half, places) for half in _halves(np.array(state["market"][part]))])
+                    for part in ("worth", "closing")
+                ),
+            )
+            self._tick = 0
+
+    def remember(self, order: Order, result: OrderResult) -> None:
+        """Know an order that was accepted in an earlier life, and what became of it."""
+        self._known[order.client_id] = order
+        if result.status is not OrderStatus.WORKING:
+            self._final[order.client_id] = result
+
+    def accepted(self, since: int = 0) -> list[Order]:
+        """The orders accepted after the first ``since`` of them, the venue's own among them."""
+        return list(itertools.islice(self._settle().values(), since, None))
+
+    def forget(self) -> None:
+        """Let go of the transactions booked so far, which are kept elsewhere; ids go on, orders stay known."""
+        self._settle()
+        self._orders.clear()
+        self._known_batches = self._settled = 0
+        self.log.begin_at(self.log.ticks)
 
     # -- the Broker protocol ---------------------------------------------------------------------------------------
 

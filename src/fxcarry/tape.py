@@ -54,6 +54,29 @@ class Tape:
     lowest: Sequence[Sequence[float]]
     balances: BalanceRolls | None = None
 
+    @classmethod
+    def at_rest(cls, at: datetime, mid: FloatArray, worth: FloatArray, closing: FloatArray) -> Tape:
+        """One tick at which nothing is new: the market as it stood at ``at``, by instrument."""
+        instants = np.array([to_ns(at)])
+        count = len(mid)
+        return cls(
+            at=instants,
+            moments=instants.astype("datetime64[us]").tolist(),
+            day=trade_dates(just_before(instants)),
+            is_day_end=np.zeros(1, bool),
+            mid=mid[None],
+            worth=worth[None],
+            closing=closing[None],
+            is_fresh=np.zeros((1, count), bool),
+            any_fresh=[False],
+            roll_days=np.zeros((1, count), np.int64),
+            rolls=np.zeros((1, 2 * count)),
+            rolls_first=[False],
+            span=[0],
+            highest=[worth[:count].tolist()],
+            lowest=[closing.tolist()],
+        )
+
     @property
     def base_value(self) -> FloatArray:
         """Account currency per unit of base."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,7 +27,19 @@ from fxcarry.financing import (
 )
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
-from fxcarry.model import Account, Order, OrderStatus, Pair, Position, Quote, Rate, Snapshot, minor_digits, to_decimal
+from fxcarry.model import (
+    Account,
+    Order,
+    OrderStatus,
+    Pair,
+    Position,
+    Quote,
+    Rate,
+    Snapshot,
+    Transaction,
+    minor_digits,
+    to_decimal,
+)
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block
 
@@ -143,6 +156,22 @@ def give(broker: SimBroker, orders: Sequence[Order]) -> None:
             broker.place_limit_order(order)
 
 
+def snapshots(case: Case) -> list[Snapshot]:
+    """The market of a case, a snapshot a tick."""
+    clock, history, found = case.clock, case.history, []
+    seen = np.where(np.isfinite(history.spot), np.arange(len(history))[:, None], 0)
+    np.maximum.accumulate(seen, axis=0, out=seen)
+    for tick, at in enumerate(clock.at):
+        quotes = {}
+        for i, currency in enumerate(history.currencies):
+            row = seen[clock.row[tick], i]
+            price = to_decimal(float(history.spot[row, i]))
+            quotes[Pair(currency, case.account)] = Quote(price, price, from_ns(history.times[row]))
+        known = {c: r for c in LEVEL if (r := history.rates[c].get(from_ns(at))) is not None}
+        found.append(Snapshot(from_ns(at), quotes, known))
+    return found
+
+
 Mode = Literal["blocks", "ticks", "screened", "snapshots"]
 MODES: tuple[Mode, ...] = ("ticks", "screened", "snapshots")
 
@@ -154,16 +183,8 @@ def run(case: Case, mode: Mode) -> SimBroker:
     clock, history = case.clock, case.history
     give(broker, case.orders.get(-1, ()))
     if mode == "snapshots":
-        seen = np.where(np.isfinite(history.spot), np.arange(len(history))[:, None], 0)
-        np.maximum.accumulate(seen, axis=0, out=seen)
-        for tick, at in enumerate(clock.at):
-            quotes = {}
-            for i, currency in enumerate(history.currencies):
-                row = seen[clock.row[tick], i]
-                price = to_decimal(float(history.spot[row, i]))
-                quotes[Pair(currency, case.account)] = Quote(price, price, from_ns(history.times[row]))
-            known = {c: r for c in LEVEL if (r := history.rates[c].get(from_ns(at))) is not None}
-            broker.sync(Snapshot(from_ns(at), quotes, known))
+        for tick, snapshot in enumerate(snapshots(case)):
+            broker.sync(snapshot)
             give(broker, case.orders.get(tick, ()))
         return broker
     broker.prepare(history, clock)
@@ -203,6 +224,56 @@ def test_blocks_ticks_and_snapshots_give_the_same_account(
         np.testing.assert_array_equal(columns.units, wanted.units)
         np.testing.assert_array_equal(columns.posted, wanted.posted)
         assert [(t.kind, t.at, t.instrument, t.amount, t.trade_date) for t in other.transactions(None)] == booked
+
+
+def parted(case: Case, cuts: set[int]) -> tuple[list[Any], list[Transaction]]:
+    """What the account is after every snapshot, and all transactions; after the ticks ``cuts`` the venue is made anew
+    from the text of its state, right after the snapshot or after the orders that follow it.
+    """
+
+    def anew(broker: SimBroker) -> SimBroker:
+        text = json.dumps(broker.state(), allow_nan=False)
+        other = SimBroker(**case.about)
+        other.restore(json.loads(text))
+        assert json.dumps(other.state(), allow_nan=False) == text
+        return other
+
+    broker, seen, booked = SimBroker(**case.about), [], []
+    broker.get_instruments([Pair.parse(p) for p in PAIRS])
+    ids = [order.client_id for orders in case.orders.values() for order in orders]
+    given_before = case.orders.get(-1, [])
+    give(broker, given_before)
+    for tick, snapshot in enumerate(snapshots(case)):
+        account = broker.sync(snapshot)
+        money = (account.nav, account.balances, account.margin_used, account.current_weights)
+        held = (dict(account.positions), broker.adverse(), [*map(list, broker.lot())])
+        orders = (account.working_orders, broker.get_orders(), broker.find_orders(ids), broker.waiting())
+        seen.append((account.at, money, held, orders, [*broker.events]))
+        if tick in cuts and tick % 2:
+            booked += broker.transactions(None)
+            broker = anew(broker)
+            give(broker, given_before)  # a second time: none is accepted
+        given_before = case.orders.get(tick, [])
+        give(broker, given_before)
+        if tick % 3 == 0:
+            broker.events.clear()
+        if tick in cuts and not tick % 2:
+            booked += broker.transactions(None)
+            broker = anew(broker)
+    return seen, booked + list(broker.transactions(None))
+
+
+@quick
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), st.sets(st.integers(0, 30), min_size=1))
+def test_a_venue_restored_from_text_goes_on_to_the_bit(
+    account: str, seed: int, leverage: float, balances: bool, cuts: set[int]
+) -> None:
+    case = make(account, seed, leverage=leverage, balances=balances)
+    whole, restored = parted(case, set()), parted(case, cuts)
+    for one, other in zip(whole[0], restored[0]):
+        assert repr(one) == repr(other)  # NaN, where flat, equals NaN
+    assert whole[1] == restored[1]
+    assert len({t.id for t in whole[1]}) == len(whole[1])
 
 
 @quick
