@@ -25,6 +25,7 @@ TIERS = {
         "screen",
         "stress",
         "walkforward",
+        "daemon",
         "lookahead",
         "ensemble",
         "evidence",

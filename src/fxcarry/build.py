@@ -18,7 +18,7 @@ from fxcarry.builtins import SimulatedConfig
 from fxcarry.config import Config, Section, load_config
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError, PluginError
-from fxcarry.journal import MemoryJournal
+from fxcarry.journal import Journal
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.risk import default_rules
 from fxcarry.routing import routing_of
@@ -158,7 +158,7 @@ def build(
     feed: DataFeed | None = None,
     broker: SimBroker | None = None,
     rules: Sequence[RiskRule] | None = None,
-    journal: MemoryJournal | None = None,
+    journal: Journal | None = None,
 ) -> Engine:
     """An Engine from a configuration file (or none: the defaults). Any part may be replaced by a plain object.
 

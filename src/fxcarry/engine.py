@@ -19,7 +19,7 @@ from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError
-from fxcarry.journal import Journal, MemoryJournal
+from fxcarry.journal import CommandKind, Journal, MemoryJournal
 from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
     Account,
@@ -242,6 +242,23 @@ class Engine:
         for order in journal.orders:
             if order.client_id in lost:
                 journal.record([broker.place_market_order(order)])
+
+    def command(self, kind: CommandKind, at: datetime) -> None:
+        """An operator's command, before the look at ``at``.
+
+        ``pause`` and ``reduce`` open nothing until somebody resumes; ``flatten`` closes everything at the next look and
+        halts; ``resume`` lifts any halt and measures the day and the drawdown from NAV as it is now on, else it would
+        halt again at once.
+        """
+        state, nav = attrs.evolve(self.state, halt_until=None, halted_at=None), self.broker.nav
+        if kind == "resume":
+            state = attrs.evolve(state, trading=TradingState.ACTIVE, latch="", day_start=nav, high_water=nav)
+        elif kind == "flatten":
+            state = attrs.evolve(state, trading=TradingState.HALTED, latch="OPERATOR")
+        elif state.trading is not TradingState.HALTED:
+            state = attrs.evolve(state, trading=TradingState.REDUCING, latch=state.latch or kind.upper())
+        self.state = state
+        self.journal.transition(at, state)
 
     def _remember(self, at: datetime, before: FloatArray | None) -> None:
         """Record what became of the standing target at this step."""

@@ -1,0 +1,176 @@
+"""Commands that run an engine and control it: ``run``, ``status``, ``pause``, ``reduce``, ``resume``, ``flatten``."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from fxcarry.cli.shared import config_option, emit, json_option, load
+from fxcarry.errors import ConfigError
+
+STATE = "fxcarry-state"
+_state_option = click.option(
+    "--state", "folder", metavar="DIR", default=STATE, show_default=True, help="Where the journal is."
+)
+
+
+def _journal_path(folder: str) -> Path:
+    return Path(folder) / "journal.sqlite"
+
+
+@click.command()
+@click.option("--strategy", "name", metavar="NAME", help="NAME or file.py:name. [the only one configured, or baseline]")
+@click.option("--replay", "first", metavar="DATE", help="Run on stored history from this trade date on.")
+@click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
+@click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
+@_state_option
+@config_option
+@json_option
+def run(
+    name: str | None,
+    first: str | None,
+    until: str | None,
+    speed: float | None,
+    every: int,
+    folder: str,
+    config_path: str | None,
+    as_json: bool,
+) -> None:
+    """Run a strategy day and night, on paper: look, decide, send, remember - and go on after any interruption.
+
+    With --replay the same loop runs on stored history and needs no key. It may be stopped (Ctrl-C) or killed at any
+    moment; started again it goes on where it was, and ends where a backtest ends.
+    """
+    from fxcarry.build import build
+    from fxcarry.config import effective, to_toml
+    from fxcarry.daemon import Daemon, replay_instants, wall_instants
+    from fxcarry.journal import JournalLock, SqliteJournal
+    from fxcarry.periods import days_of
+
+    settings = load(config_path)
+    if settings.mode == "live":
+        raise ConfigError('mode = "live" is not for this version', hint='it trades on paper only: mode = "paper"')
+    path = _journal_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chosen = name or (next(iter(settings.strategies)) if len(settings.strategies) == 1 else None)
+    if chosen is None:
+        raise ConfigError(
+            f"the configuration has {len(settings.strategies)} strategies",
+            hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
+        )
+    broker_account = getattr(settings.broker and settings.broker.settings, "account_id", "simulated")
+    journal = SqliteJournal(
+        path,
+        account_id=broker_account,
+        account_currency=settings.account_currency,
+        config=to_toml(effective(settings)),
+        secrets=settings.secrets,
+    )
+    engine = build(settings, strategy=chosen, journal=journal)
+    _log_to(Path(folder) / "trading_system.log")
+    daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(path))
+    if first is None:
+        looks = daemon.run(wall_instants(timedelta(seconds=every)), speed=1.0)
+    else:
+        assert engine.feed is not None
+        history = engine.feed.history(None, None)
+        begin, finish, _ = days_of(history, first, until, needs_rates=True)
+        local = history.in_currency(settings.account_currency, engine.universe)
+        start, end = (datetime.combine(day, at, UTC) for day, at in ((begin, time(0)), (finish, time(20))))
+        looks = daemon.run(replay_instants(local, start, end, settings.rebalance), speed=speed)
+    journal.close()
+    told = {**_status(folder), "looks": looks, "nav": engine.broker.nav if looks else None}
+    if as_json:
+        emit(told)
+    else:
+        _show(told)
+
+
+def _log_to(path: Path) -> None:
+    """Warnings and above on the terminal are the log's business too: one file, a line a record."""
+    from logging.handlers import RotatingFileHandler
+
+    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=5, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log = logging.getLogger("fxcarry")
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
+
+
+@click.command()
+@_state_option
+@json_option
+def status(folder: str, as_json: bool) -> None:
+    """What the engine does, running or not: trading state, last look, standing target, commands that wait."""
+    told = _status(folder)
+    if as_json:
+        emit(told)
+    else:
+        _show(told)
+
+
+def _status(folder: str) -> dict[str, Any]:
+    from fxcarry.journal import JournalLock, SqliteJournal
+
+    path = _journal_path(folder)
+    holder = JournalLock(path).holder()
+    with SqliteJournal.existing(path) as journal:
+        state, target = journal.state(), journal.intention()
+        last = journal.last_beat()
+        return {
+            "account_id": journal.account_id,
+            "running": holder is not None and holder.is_alive(),
+            "pid": None if holder is None or not holder.is_alive() else holder.pid,
+            "last_look": None if last is None else last.isoformat(),
+            "trading": None if state is None else state.trading.value,
+            "latch": None if state is None else state.latch or None,
+            "halt_until": None if state is None or state.halt_until is None else state.halt_until.isoformat(),
+            "day_start": None if state is None else state.day_start,
+            "high_water": None if state is None else state.high_water,
+            "standing_target": None if target is None else attrs.asdict(target)["weights"],
+            "orders_unresolved": journal.unresolved(),
+            "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
+        }
+
+
+def _show(told: dict[str, Any]) -> None:
+    for key, value in told.items():
+        shown = "-" if value in (None, [], {}) else f"{value:,.2f}" if isinstance(value, float) else value
+        click.echo(f"{key.replace('_', ' '):18} {shown}")
+
+
+def _command(kind: str, folder: str, reason: str, as_json: bool) -> None:
+    from fxcarry.journal import SqliteJournal
+
+    with SqliteJournal.existing(_journal_path(folder)) as journal:
+        given = journal.command(kind, by=getpass.getuser(), at=datetime.now(UTC), reason=reason)  # type: ignore[arg-type]
+    if as_json:
+        emit({"command": given.id, "kind": given.kind, "by": given.by, "at": given.at.isoformat()})
+    else:
+        click.echo(f"{kind}: recorded as command {given.id}; the engine takes it before its next look")
+
+
+def _control(kind: str, summary: str, *, needs_reason: bool = False) -> click.Command:
+    @click.command(kind, help=summary)
+    @click.option("--reason", default="", required=needs_reason, metavar="TEXT", help="Why; kept in the journal.")
+    @_state_option
+    @json_option
+    def command(reason: str, folder: str, as_json: bool) -> None:
+        _command(kind, folder, reason, as_json)
+
+    return command
+
+
+pause = _control("pause", "Open nothing until somebody resumes; what is held stays and its rules go on.")
+reduce = _control("reduce", "Open nothing and only reduce until somebody resumes.")
+resume = _control(
+    "resume", "Lift a pause or a halt. The day and the drawdown are measured from now on.", needs_reason=True
+)
+flatten = _control("flatten", "Close everything at the next look, cancel what waits, and halt until somebody resumes.")

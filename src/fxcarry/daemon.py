@@ -1,0 +1,125 @@
+"""The loop that runs an engine for months: one look at a time, commands in between, and a clean stop.
+
+Everything that must survive is in the journal and at the venue. Started again, the loop goes on after the last look it
+finished (:meth:`fxcarry.engine.Engine.recover`); a replay of stored history, killed and started again as often as you
+like, ends with the same account to the cent.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import FrameType
+
+import attrs
+
+from fxcarry.clock import Frequency, SteppedClock
+from fxcarry.conventions import is_open
+from fxcarry.engine import Engine
+from fxcarry.journal import Command, JournalLock, SqliteJournal
+from fxcarry.market import MarketHistory, from_ns
+
+_LOG = logging.getLogger("fxcarry")
+Told = Callable[[datetime, Engine], None]
+
+
+def replay_instants(
+    history: MarketHistory, start: datetime | None, until: datetime | None, rebalance: Frequency
+) -> list[datetime]:
+    """The looks of a replay: the ticks a backtest of the same period has."""
+    return [from_ns(at) for at in SteppedClock.over(history, start, until, rebalance).at]
+
+
+def wall_instants(every: timedelta, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[datetime]:
+    """The looks of a live engine, without end: one each ``every`` while the market is open, counted from midnight UTC,
+    so that 17:00 New York is always among them.
+    """
+    at = now()
+    while True:
+        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        at = midnight + ((at - midnight) // every + 1) * every
+        if is_open(at - timedelta(microseconds=1)):  # 17:00 of a Friday belongs to the session it ends
+            yield at
+
+
+@attrs.define(kw_only=True, eq=False)
+class Daemon:
+    """An engine with its journal and its lock.
+
+    ``engine`` must have been made with ``journal``. A signal (SIGTERM, SIGINT) lets the look in hand finish.
+    """
+
+    engine: Engine
+    journal: SqliteJournal
+    lock: JournalLock
+    _is_stopped: Event = attrs.field(factory=Event, init=False)
+
+    def run(self, instants: Iterable[datetime], *, speed: float | None = None, told: Told | None = None) -> int:
+        """Look at each of the ``instants`` that is later than the last one finished; return how many looks there were.
+
+        ``speed``: how many times faster than the clock on the wall a replay runs; None = without waiting. A live loop
+        has speed 1 and instants to come. ``told`` is called after each look.
+
+        Raises JournalLocked where another engine has the account, or takes it over (then nothing more is sent).
+        """
+        looks = 0
+        with self.lock, self._signals():
+            done = self.journal.last_beat()
+            self.engine.recover()
+            last: datetime | None = None
+            for at in instants:
+                if done is not None and at <= done:
+                    continue
+                if speed is not None and self._waited(at, last, speed):
+                    break
+                if self._is_stopped.is_set():
+                    break
+                for command in self.journal.commands():
+                    self._obey(command, at)
+                self.lock.check()
+                self.engine.step(at)
+                looks, last = looks + 1, at
+                if told is not None:
+                    told(at, self.engine)
+        if self._is_stopped.is_set():
+            _LOG.info("stopped after the look at %s", last)
+        return looks
+
+    def stop(self) -> None:
+        """End after the look in hand."""
+        self._is_stopped.set()
+
+    def _waited(self, at: datetime, last: datetime | None, speed: float) -> bool:
+        """Wait until ``at`` is due; True where it was stopped meanwhile."""
+        if last is None:
+            seconds = (at - datetime.now(UTC)).total_seconds() if speed == 1.0 else 0.0
+        else:
+            seconds = (at - max(last, datetime.now(UTC) if speed == 1.0 else last)).total_seconds() / speed
+        return self._is_stopped.wait(max(seconds, 0.0))
+
+    def _obey(self, command: Command, at: datetime) -> None:
+        with self.journal.atomic():
+            if self.journal.take(command, at):
+                self.engine.command(command.kind, at)
+                _LOG.warning("%s, by %s%s", command.kind, command.by, f": {command.reason}" if command.reason else "")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop the loop; what they did before is restored at the end."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stop()
+
+        try:
+            before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread: whoever runs us there calls stop()
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
