@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 PAIRS = [Pair.parse(p) for p in ("EURUSD", "USDJPY", "AUDJPY")]
 LEVEL = {"EURUSD": 1.1, "USDJPY": 150.0, "AUDUSD": 0.65}
 ABOUT: dict[str, Any] = {"cash": 100_000, "costs": Costs(commission_bps=0.2), "financing": BenchmarkFinancing(0.01)}
-BEGIN = datetime(2025, 3, 10, 1, tzinfo=UTC)  # a Monday
+BEGIN = datetime(2025, 3, 10, 6, tzinfo=UTC)  # a Monday; 17:00 New York is 21:00
 ROUGH = Frictions(latency=timedelta(hours=6), largest_fill=9_000, reject_rate=0.2, seed=3, conversion_fee=0.005)
 
 
