@@ -17,7 +17,8 @@ nox.options.sessions = []
 
 ROOT = Path(__file__).parent
 ECB = "./plugins/fxcarry-ecb"
-DISTRIBUTIONS = (".", ECB)
+PAPER = "./plugins/fxcarry-paper"
+DISTRIBUTIONS = (".", ECB, PAPER)
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
 
@@ -48,6 +49,13 @@ def plugin_ecb(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "plugins/fxcarry-ecb", *session.posargs)
 
 
+@nox.session(name="plugin-paper")
+def plugin_paper(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", PAPER, *tools("hypothesis", "pytest", "pytest-socket"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-paper", *session.posargs)
+
+
 @nox.session
 def lowest(session: nox.Session) -> None:
     """Every test with the lowest version of each dependency that the distributions declare."""
@@ -74,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src")
+    session.run("mypy", "src", f"{ECB}/src", f"{PAPER}/src")
 
 
 @nox.session

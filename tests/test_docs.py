@@ -205,7 +205,7 @@ def test_every_module_has_a_page():
 
 def components() -> list[Component]:
     registry = load({})
-    ours = {"fxcarry", "fxcarry-ecb"}
+    ours = {"fxcarry", "fxcarry-ecb", "fxcarry-paper"}
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]
 
 

@@ -35,6 +35,7 @@ ESSENTIAL = {
         "fxcarry/templates/fxcarry.toml",
     },
     "fxcarry-ecb": {"fxcarry_ecb/py.typed", "fxcarry_ecb/policy_rates.csv"},
+    "fxcarry-paper": {"fxcarry_paper/py.typed"},
 }
 
 

@@ -147,7 +147,7 @@ def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Par
             chosen = component.factory(component.config())
     venue: dict[str, Any] = {}
     if settings is not None and settings.broker is not None and isinstance(settings.broker.settings, SimulatedConfig):
-        venue = attrs.asdict(settings.broker.settings)
+        venue = settings.broker.settings.venue()
     return Parts(strategy=chosen, rules=rules, config=settings, venue=venue)
 
 
@@ -193,13 +193,16 @@ def _broker(settings: Config) -> SimBroker:
     if not isinstance(section.settings, SimulatedConfig):
         broker: SimBroker = make(section)
         return broker
-    venue = attrs.asdict(section.settings)
-    return SimBroker(
-        **{**venue, "cash": settings.cash if venue["cash"] is None else venue["cash"]},
-        account_currency=settings.account_currency,
-        costs=settings.costs,
-        financing=settings.financing,
+    own = section.settings
+    simulated: SimBroker = own.broker(
+        {
+            "cash": settings.cash if own.cash is None else own.cash,
+            "account_currency": settings.account_currency,
+            "costs": settings.costs,
+            "financing": settings.financing,
+        }
     )
+    return simulated
 
 
 def _present(part: Any, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -14,12 +15,35 @@ from fxcarry.plugins import Component, hookimpl
 
 @attrs.frozen(kw_only=True)
 class SimulatedConfig:
-    """The simulated broker; ``cash`` None is the general setting of that name."""
+    """The simulated broker; ``cash`` None is the general setting of that name.
+
+    A plugin's broker that is simulated too has a configuration derived from this one: then backtests run on the same
+    venue, and :func:`fxcarry.build` gives it the general settings.
+    """
 
     cash: float | None = None
     margin_rate: float = 1 / 30
     closeout_level: float = 0.5
     account_id: str = "simulated"
+
+    def venue(self) -> dict[str, Any]:
+        """Arguments of :class:`~fxcarry.simulation.SimBroker`."""
+        return {
+            "cash": self.cash,
+            "margin_rate": self.margin_rate,
+            "closeout_level": self.closeout_level,
+            "account_id": self.account_id,
+        }
+
+    def arguments(self, terms: Mapping[str, Any]) -> dict[str, Any]:
+        """:meth:`venue` and these terms, which win; what is none is left to the broker's own default."""
+        return {name: value for name, value in {**self.venue(), **terms}.items() if value is not None}
+
+    def broker(self, terms: Mapping[str, Any]) -> Any:
+        """The broker on these terms, arguments that are not settings of its own."""
+        from fxcarry.simulation import SimBroker
+
+        return SimBroker(**self.arguments(terms))
 
 
 @attrs.frozen(kw_only=True)
@@ -33,10 +57,7 @@ class FileFeedConfig:
 
 
 def _simulated(settings: SimulatedConfig) -> Any:
-    from fxcarry.simulation import SimBroker
-
-    venue = {name: value for name, value in attrs.asdict(settings).items() if value is not None}
-    return SimBroker(costs=Costs(), **venue)
+    return settings.broker({"costs": Costs()})
 
 
 def _file_feed(settings: FileFeedConfig) -> Any:

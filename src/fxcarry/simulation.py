@@ -13,18 +13,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from operator import le
 from typing import Any
 
+import attrs
 import numpy as np
 
 from fxcarry.clock import SteppedClock
+from fxcarry.conventions import is_open
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
+from fxcarry.frictions import Frictions
 from fxcarry.ledger import TransactionLog
-from fxcarry.market import MarketHistory
+from fxcarry.market import MarketHistory, from_ns, to_ns
 from fxcarry.model import (
     Account,
     FloatArray,
@@ -49,6 +52,9 @@ from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 
 Screen = Callable[[Block], int | None]
 
+
+_Waiting = tuple[Sequence[Order], Sequence[int], np.datetime64 | None]
+"""Orders by their places in a sequence, and the first instant they may fill at (None = any)."""
 
 _Trade = tuple[int, float, bool, float | None, Sequence[Order], int]
 """What fills: the instrument, signed units, whether it reduces, the stop to place, and the order by its place in a
@@ -135,11 +141,18 @@ class SimBroker:
         margin_rate: required margin / notional of every instrument.
         closeout_level: everything is closed when NAV <= this share of the margin used.
         account_id: the account's name in postings and client ids.
+        frictions: latency, partial fills, refusals, market hours, conversion fee, wider spreads; default: none of it.
     """
 
     name = "simulated"
     capabilities = frozenset(
-        {Capability.UNIQUE_CLIENT_IDS, Capability.NATIVE_STOPS, Capability.SPOT_FX, Capability.FINANCING}
+        {
+            Capability.UNIQUE_CLIENT_IDS,
+            Capability.NATIVE_STOPS,
+            Capability.PARTIAL_FILLS,
+            Capability.SPOT_FX,
+            Capability.FINANCING,
+        }
     )
 
     def __init__(
@@ -152,6 +165,7 @@ class SimBroker:
         margin_rate: float = 1 / 30,
         closeout_level: float = 0.5,
         account_id: str = "simulated",
+        frictions: Frictions | None = None,
     ) -> None:
         opening = to_decimal(cash)
         if not (opening.is_finite() and opening > 0):
@@ -162,6 +176,7 @@ class SimBroker:
         self.financing = financing
         self.margin_rate = margin_rate
         self.closeout_level = closeout_level
+        self.frictions = frictions or Frictions()
         self._scale = 10 ** minor_digits(account_currency)
         self._cash = round(opening * self._scale)
         self._pairs: tuple[Pair, ...] = ()
@@ -178,10 +193,12 @@ class SimBroker:
         self._stop_level = [-math.inf] * (2 * count)
         self._stopped: set[int] = set()  # the instruments with a stop
         self._commission = self.costs.commission_bps * 1e-4
+        fee, own = self.frictions.conversion_fee, self.account_currency
+        self._conversion_fee = [fee * (pair.quote != own) for pair in self._pairs]
         self._column = {name: j for j, name in enumerate(self.names)}
         self._ones: FloatArray = np.ones(2 * count)
         self._refresh()
-        self._pending: list[tuple[Sequence[Order], Sequence[int]]] = []
+        self._pending: list[_Waiting] = []
         self._orders: list[Sequence[Order]] = []
         self._known: dict[str, Order] = {}
         self._known_batches = 0
@@ -222,6 +239,7 @@ class SimBroker:
             costs=self.costs,
             financing=self.financing,
             scale=self._scale,
+            frictions=self.frictions,
         )
 
     def prepare(self, history: MarketHistory, clock: SteppedClock) -> Tape:
@@ -394,7 +412,7 @@ class SimBroker:
         return total
 
     def _waiting_orders(self) -> list[Order]:
-        return [orders[place] for orders, places in self._pending for place in places]
+        return [orders[place] for orders, places, _ in self._pending for place in places]
 
     def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
         """Cancel waiting orders (of one instrument, or only those that open) and say how many."""
@@ -404,9 +422,9 @@ class SimBroker:
 
     def _cancel(self, applies: Callable[[Order], bool], reason: str) -> int:
         """Cancel the waiting orders for which ``applies`` holds, and say how many."""
-        kept: list[tuple[Sequence[Order], Sequence[int]]] = []
+        kept: list[_Waiting] = []
         cancelled = 0
-        for orders, places in self._pending:
+        for orders, places, earliest in self._pending:
             still = []
             for place in places:
                 if applies(orders[place]):
@@ -415,15 +433,19 @@ class SimBroker:
                 else:
                     still.append(place)
             if still:
-                kept.append((orders, still))
+                kept.append((orders, still, earliest))
         self._pending = kept
         return cancelled
 
     def _fill_pending(self, tick: int) -> None:
-        waiting: list[tuple[Sequence[Order], Sequence[int]]] = []
+        waiting: list[_Waiting] = []
         trades: list[_Trade] = []
-        fresh = self._loaded().is_fresh[tick].tolist()
-        for orders, places in self._pending:
+        tape = self._loaded()
+        fresh = tape.is_fresh[tick].tolist()
+        for orders, places, earliest in self._pending:
+            if earliest is not None and tape.at[tick] < earliest:
+                waiting.append((orders, places, earliest))
+                continue
             still = []
             if isinstance(orders, Plan):
                 legs, stop = orders.legs, orders.stop_fraction
@@ -442,10 +464,28 @@ class SimBroker:
                     else:
                         still.append(place)
             if still:
-                waiting.append((orders, still))
+                waiting.append((orders, still, earliest))
         self._pending = waiting
+        if self.frictions.largest_fill is not None:
+            trades = self._cut_to_size(tick, trades, self.frictions.largest_fill)
         self._fill(tick, trades)
         self._refresh()
+
+    def _cut_to_size(self, tick: int, trades: Sequence[_Trade], largest: float) -> list[_Trade]:
+        """What of these trades fills at one quote, in whole units, at least one; the rest waits for the next quote."""
+        cut = []
+        for j, units, is_reducing, stop_fraction, orders, place in trades:
+            held = self._units[j]
+            if is_reducing and units * held < 0 and abs(units) > abs(held):
+                units = -held
+            most = max(1.0, math.floor(largest / self._loaded().base_value[tick, j]))
+            if abs(units) > most:
+                filled = math.copysign(most, units)
+                rest = attrs.evolve(orders[place], units=to_decimal(units - filled))
+                self._pending.append(((rest,), (0,), None))
+                units = filled
+            cut.append((j, units, is_reducing, stop_fraction, orders, place))
+        return cut
 
     def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
         if order.limit_price is None:
@@ -457,7 +497,7 @@ class SimBroker:
         """Fill at the closing side of one tick. ``_refresh`` follows the last fill of a tick."""
         tape, log, rate, scale = self._loaded(), self.log, self._commission, self._scale
         closing, mids, worth = tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist()
-        all_units, entries, count = self._units, self._average, len(mids)
+        all_units, entries, fees, count = self._units, self._average, self._conversion_fee, len(mids)
         for j, traded, is_reducing, stop_fraction, orders, place in trades:
             held, entry = all_units[j], entries[j]
             if is_reducing:  # never more than what is held, never the other way
@@ -478,6 +518,8 @@ class SimBroker:
             else:
                 average = (entry * held + price * traded) / now
             commission = -rate * abs(traded) * price * conversion
+            if fees[j]:
+                commission -= fees[j] * abs(realized * conversion)
             charged = round(commission * scale)
             self._cash += posted + charged
             all_units[j], entries[j] = now, average
@@ -518,6 +560,10 @@ class SimBroker:
 
     def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
         result = OrderResult(client_id=order.client_id, instrument=order.instrument, status=status, reason=reason)
+        if self.frictions.largest_fill is not None:
+            self._settle()
+            if order.client_id in self._final:  # some of it was filled
+                result = attrs.evolve(self._final[order.client_id], status=status, reason=reason)
         self._final[order.client_id] = result
         return result
 
@@ -531,17 +577,28 @@ class SimBroker:
 
     def _settle(self) -> dict[str, Order]:
         """Every accepted order by id, after noting the fills booked since this was last asked."""
-        for fill in self.log.fills_since(self._settled):
-            self._settled += 1
+        fills = self.log.fills_since(self._settled)
+        self._settled += len(fills)
+        for fill in fills:
             order = fill.order
+            units, price = to_decimal(fill.units), to_decimal(fill.price)
+            before = self._final.get(order.client_id)
+            if before is not None and before.price is not None:
+                whole = before.filled_units + units
+                units, price = whole, (before.filled_units * before.price + units * price) / whole
             self._final[order.client_id] = OrderResult(
                 client_id=order.client_id,
                 instrument=order.instrument,
                 status=OrderStatus.FILLED,
-                filled_units=to_decimal(fill.units),
-                price=to_decimal(fill.price),
+                filled_units=units,
+                price=price,
                 reason=order.reason,
             )
+        if fills and self.frictions.largest_fill is not None:
+            for order in self._waiting_orders():
+                if order.client_id in self._final:
+                    partial = attrs.evolve(self._final[order.client_id], status=OrderStatus.PARTIAL)
+                    self._final[order.client_id] = partial
         for orders in self._orders[self._known_batches :]:
             self._known.update((order.client_id, order) for order in orders)
         self._known_batches = len(self._orders)
@@ -579,7 +636,11 @@ class SimBroker:
             "ticks": self.log.ticks,
             "serial": self._serial,
             "positions": {name: [x if math.isfinite(x) else None for x in numbers] for name, *numbers in held},
-            "waiting": [to_plain(order) for order in self._waiting_orders()],
+            "waiting": [
+                [to_plain(orders[place]), None if earliest is None else from_ns(earliest).isoformat()]
+                for orders, places, earliest in self._pending
+                for place in places
+            ],
             "orders": [[to_plain(o), to_plain(self._result(o))] for o in known.values()] if with_orders else [],
             "planned": sorted([at.isoformat(), attempt] for at, attempt in self._planned),
             "events": [list(event) for event in self.events],
@@ -607,8 +668,9 @@ class SimBroker:
                 hint="name that account and currency, or begin another one",
             )
         chosen = tuple(map(Pair.parse, state["pairs"])) if pairs is None else tuple(pairs)
-        waiting = [from_plain(Order, order) for order in state["waiting"]]
-        needed = {name for name, (units, *_) in state["positions"].items() if units} | {o.instrument for o in waiting}
+        waiting = [(from_plain(Order, order), earliest) for order, earliest in state["waiting"]]
+        needed = {name for name, (units, *_) in state["positions"].items() if units}
+        needed |= {order.instrument for order, _ in waiting}
         missing = sorted(needed - {*map(str, chosen)})
         if missing:
             raise ConfigError(
@@ -628,7 +690,10 @@ class SimBroker:
                         self._stop_level[place] = level
                         self._stopped.add(j)
         self._refresh()
-        self._pending = [((order,), (0,)) for order in waiting]
+        self._pending = [
+            ((order,), (0,), None if earliest is None else to_ns(datetime.fromisoformat(earliest)))
+            for order, earliest in waiting
+        ]
         for plain_order, plain_result in state["orders"]:
             order, result = from_plain(Order, plain_order), from_plain(OrderResult, plain_result)
             self.remember(order, result)
@@ -725,8 +790,30 @@ class SimBroker:
         self._orders.append(plan)
         known = len(self._planned)
         self._planned.add((plan.at, plan.attempt))  # what client ids are derived from, besides instrument and leg
-        if len(self._planned) > known:
-            self._pending.append((plan, range(len(plan))))
+        if len(self._planned) == known:
+            return
+        places: Sequence[int] = range(len(plan))
+        if self.frictions.reject_rate or self.frictions.closed_market == "reject":
+            places = [place for place in places if not self._refuse(plan[place])]
+        if places:
+            self._pending.append((plan, places, self._earliest()))
+
+    def _earliest(self) -> np.datetime64 | None:
+        """The first instant at which an order placed now may fill, None for any."""
+        if not self.frictions.latency or self._tape is None:
+            return None
+        latency = np.timedelta64(self.frictions.latency // timedelta(microseconds=1), "us")
+        return np.datetime64(self._tape.at[max(self._tick, 0)] + latency, "ns")
+
+    def _refuse(self, order: Order) -> bool:
+        """Refuse an order that the venue does not take, and say whether it did."""
+        if self.frictions.closed_market == "reject" and self._tape is not None and not is_open(self.at):
+            self._resolve(order, OrderStatus.REJECTED, "the market is closed")
+        elif self.frictions.refuses(order.client_id):
+            self._resolve(order, OrderStatus.REJECTED, "refused by the venue")
+        else:
+            return False
+        return True
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
@@ -737,7 +824,8 @@ class SimBroker:
         if not (order.units.is_finite() and order.units):
             raise OrderRejected(f"{order.units} units of {order.instrument} cannot be traded")
         self._orders.append((order,))
-        self._pending.append(((order,), (0,)))
+        if not self._refuse(order):
+            self._pending.append(((order,), (0,), self._earliest()))
         return self._result(order)
 
     def place_limit_order(self, order: Order) -> OrderResult:

@@ -16,6 +16,7 @@ from fxcarry.conventions import day_count, roll_days_table, session_ends, trade_
 from fxcarry.costs import Costs
 from fxcarry.errors import MissingDataError
 from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing, PairRateFinancing, RollInputs
+from fxcarry.frictions import Frictions
 from fxcarry.market import MarketHistory, RateSeries, TimeArray, forward_filled, to_ns
 from fxcarry.model import FloatArray, Pair, Snapshot
 
@@ -189,7 +190,8 @@ class Block:
 class TapeMaker:
     """What a tape is made with: the pairs of the book, the account currency, what trading costs and holding earns.
 
-    ``scale`` is minor units per unit of account currency.
+    ``scale`` is minor units per unit of account currency; ``frictions`` widen spreads, close markets and keep a share
+    of what is converted.
     """
 
     pairs: tuple[Pair, ...]
@@ -197,6 +199,7 @@ class TapeMaker:
     costs: Costs
     financing: LinearFinancing | None
     scale: int
+    frictions: Frictions = attrs.field(factory=Frictions)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -305,8 +308,12 @@ class TapeMaker:
         if quoted is not None:  # the pair's own quote is better than one made of two
             mid, seen = np.where(quoted[0] > 0, quoted[0], mid), np.where(quoted[0] > 0, quoted[1], seen)
         assumed = [0.0 if s.all() else self.costs.half_spread(p) for p, s in zip(self.pairs, (seen > 0).T)]
-        half = np.where(seen > 0, seen, np.array(assumed)) + self.costs.slippage_bps * 1e-4
+        multiple, deals = self.frictions.spread_multiple(at), self.frictions.deals(at)
+        usual = np.array(assumed) if multiple is None else np.array(assumed) * multiple[:, None]
+        half = np.where(seen > 0, seen, usual) + self.costs.slippage_bps * 1e-4
         pair_fresh = np.stack([fresh(p.base) & fresh(p.quote) for p in self.pairs], 1)
+        if deals is not None:
+            pair_fresh &= deals[:, None]
         roll_days = np.stack([_days_at(p, day, is_day_end) for p in self.pairs], 1)
         closing, base_value = np.hstack([mid * (1 - half), -mid * (1 + half)]), mid * conversion
         if not all(self.account_currency in p for p in self.pairs):
@@ -358,6 +365,9 @@ class TapeMaker:
         long, short = self.financing.per_unit(rolls)
         in_minor = conversion * self.scale
         amounts = np.hstack([long * in_minor, short * in_minor])
+        if self.frictions.conversion_fee:
+            kept = [self.frictions.conversion_fee * (p.quote != self.account_currency) for p in self.pairs]
+            amounts -= np.abs(amounts) * np.array([*kept, *kept])
         return _known(amounts) if has_unknown else amounts
 
     def annual(self, rates: MarketHistory, at: TimeArray) -> tuple[FloatArray, FloatArray]:

@@ -25,6 +25,7 @@ from fxcarry.financing import (
     PairRateFinancing,
     RollInputs,
 )
+from fxcarry.frictions import Frictions
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.model import (
@@ -52,6 +53,7 @@ accounts = st.sampled_from(sorted(CASH))
 seeds = st.integers(0, 2**32 - 1)
 rates = st.floats(-0.02, 0.3, allow_nan=False).map(lambda r: round(r, 5))
 sides = st.sampled_from([1, -1])
+cuts = st.sets(st.integers(0, 30), min_size=1)
 trade_dates = st.dates(date(2005, 1, 3), date(2029, 12, 31)).filter(lambda day: day.weekday() < 5)
 
 
@@ -264,11 +266,16 @@ def parted(case: Case, cuts: set[int]) -> tuple[list[Any], list[Transaction]]:
 
 
 @quick
-@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), st.sets(st.integers(0, 30), min_size=1))
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), cuts, st.booleans())
 def test_a_venue_restored_from_text_goes_on_to_the_bit(
-    account: str, seed: int, leverage: float, balances: bool, cuts: set[int]
+    account: str, seed: int, leverage: float, balances: bool, cuts: set[int], is_rough: bool
 ) -> None:
     case = make(account, seed, leverage=leverage, balances=balances)
+    if is_rough:
+        rough = Frictions(
+            latency=timedelta(hours=7), largest_fill=CASH[account] / 3, reject_rate=0.2, closed_market="wait"
+        )
+        case = attrs.evolve(case, about={**case.about, "frictions": rough})
     whole, restored = parted(case, set()), parted(case, cuts)
     for one, other in zip(whole[0], restored[0]):
         assert repr(one) == repr(other)  # NaN, where flat, equals NaN
