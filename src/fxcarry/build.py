@@ -193,8 +193,12 @@ def _broker(settings: Config) -> SimBroker:
     if not isinstance(section.settings, SimulatedConfig):
         broker: SimBroker = make(section)
         return broker
-    own = section.settings
-    simulated: SimBroker = own.broker(
+    return _simulated(section.settings, settings)
+
+
+def _simulated(own: SimulatedConfig, settings: Config) -> SimBroker:
+    """A simulated broker on its own settings and the general ones."""
+    broker: SimBroker = own.broker(
         {
             "cash": settings.cash if own.cash is None else own.cash,
             "account_currency": settings.account_currency,
@@ -202,7 +206,22 @@ def _broker(settings: Config) -> SimBroker:
             "financing": settings.financing,
         }
     )
-    return simulated
+    return broker
+
+
+def paper_broker(settings: Config, path: Path) -> SimBroker:
+    """The configured broker; where that is the simulated one, which forgets, the paper account in the file ``path`` on
+    the same terms. PluginError where ``fxcarry-paper`` is not installed.
+    """
+    section = settings.broker
+    if section is not None and section.component.name != "simulated":
+        return _broker(settings)
+    if ("broker", "paper") not in settings.registry.components:
+        raise PluginError("there is no paper broker", hint="pip install fxcarry-paper")
+    given = {} if section is None else attrs.asdict(section.settings)
+    given.pop("account_id", None)
+    config = settings.registry.get("broker", "paper").config
+    return _simulated(config(path=str(path), **given), settings)
 
 
 def _present(part: Any, name: str) -> Any:

@@ -48,7 +48,7 @@ def run(
     With --replay the same loop runs on stored history and needs no key. It may be stopped (Ctrl-C) or killed at any
     moment; started again it goes on where it was, and ends where a backtest ends.
     """
-    from fxcarry.build import build
+    from fxcarry.build import build, paper_broker
     from fxcarry.config import effective, to_toml
     from fxcarry.daemon import Daemon, replay_instants, wall_instants
     from fxcarry.journal import JournalLock, SqliteJournal
@@ -65,15 +65,15 @@ def run(
             f"the configuration has {len(settings.strategies)} strategies",
             hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
         )
-    broker_account = getattr(settings.broker and settings.broker.settings, "account_id", "simulated")
+    broker = paper_broker(settings, path.parent / "paper.sqlite")
     journal = SqliteJournal(
         path,
-        account_id=broker_account,
+        account_id=broker.account_id,
         account_currency=settings.account_currency,
         config=to_toml(effective(settings)),
         secrets=settings.secrets,
     )
-    engine = build(settings, strategy=chosen, journal=journal)
+    engine = build(settings, strategy=chosen, journal=journal, broker=broker)
     _log_to(Path(folder) / "trading_system.log")
     daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(path))
     if first is None:
