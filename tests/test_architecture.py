@@ -26,6 +26,7 @@ TIERS = {
         "stress",
         "walkforward",
         "daemon",
+        "parity",
         "lookahead",
         "ensemble",
         "evidence",

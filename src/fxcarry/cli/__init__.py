@@ -13,7 +13,7 @@ import click
 from fxcarry import __version__
 from fxcarry.cli.checking import lookahead, stress, warmup
 from fxcarry.cli.looking import carry, plugins, roll
-from fxcarry.cli.operating import flatten, pause, reduce, resume, run, status
+from fxcarry.cli.operating import flatten, parity, pause, reduce, resume, run, status
 from fxcarry.cli.running import backtest
 from fxcarry.cli.setting import config, init
 from fxcarry.cli.walking import walkforward
@@ -94,6 +94,6 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 for _command in (
     *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, init, config),
-    *(run, status, pause, reduce, resume, flatten),
+    *(run, status, pause, reduce, resume, flatten, parity),
 ):
     cli.add_command(_command)

@@ -1,4 +1,4 @@
-"""Commands that run an engine and control it: ``run``, ``status``, ``pause``, ``reduce``, ``resume``, ``flatten``."""
+"""Commands that run an engine, control it and check it: ``run``, ``status``, ``pause``, ``flatten``, ``parity``, …"""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import getpass
 import logging
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from fxcarry.cli.shared import config_option, emit, json_option, load
+from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fxcarry.config import Config
 
 STATE = "fxcarry-state"
 _state_option = click.option(
@@ -59,12 +62,7 @@ def run(
         raise ConfigError('mode = "live" is not for this version', hint='it trades on paper only: mode = "paper"')
     path = _journal_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    chosen = name or (next(iter(settings.strategies)) if len(settings.strategies) == 1 else None)
-    if chosen is None:
-        raise ConfigError(
-            f"the configuration has {len(settings.strategies)} strategies",
-            hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
-        )
+    chosen = _the_strategy(settings, name)
     broker = paper_broker(settings, path.parent / "paper.sqlite")
     journal = SqliteJournal(
         path,
@@ -155,6 +153,55 @@ def _command(kind: str, folder: str, reason: str, as_json: bool) -> None:
         emit({"command": given.id, "kind": given.kind, "by": given.by, "at": given.at.isoformat()})
     else:
         click.echo(f"{kind}: recorded as command {given.id}; the engine takes it before its next look")
+
+
+@click.command()
+@click.option("--strategy", "name", metavar="NAME", help="NAME or file.py:name. [the only one configured]")
+@_state_option
+@config_option
+@json_option
+@click.pass_context
+def parity(ctx: click.Context, name: str | None, folder: str, config_path: str | None, as_json: bool) -> None:
+    """Replay what was recorded in the backtester and compare fills and financing, to the cent.
+
+    Exit code 8 where they differ. An operator's commands are no part of a backtest: after one, expect differences.
+    """
+    from fxcarry.backtest import backtest
+    from fxcarry.conventions import trade_date
+    from fxcarry.journal import SqliteJournal
+    from fxcarry.parity import compare
+
+    settings = load(config_path)
+    chosen = _the_strategy(settings, name)
+    with SqliteJournal.existing(_journal_path(folder)) as journal:
+        beats = journal.table("heartbeats")
+        if not beats:
+            raise ConfigError(f"nothing is recorded in {journal.path}", hint="run something first")
+        first, last = (datetime.fromisoformat(beats[i]["at"]) - timedelta(microseconds=1) for i in (0, -1))
+        recorded = journal.transactions()
+    result = backtest(chosen, config=settings, start=trade_date(first), end=trade_date(last))
+    found = compare(recorded, result.journal.log or ())
+    if as_json:
+        emit(found.to_dict())
+    else:
+        click.echo(
+            f"{trade_date(first)} to {trade_date(last)}: {found.recorded} transactions recorded, {found.replayed} in "
+            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; {len(found.differences) or 'no'} differences"
+        )
+        for line in found.differences:
+            click.echo(f"  {line}")
+    if not found.is_same:
+        ctx.exit(FOUND)
+
+
+def _the_strategy(settings: Config, name: str | None) -> str:
+    """The strategy named, else the only one configured."""
+    if name is None and len(settings.strategies) != 1:
+        raise ConfigError(
+            f"the configuration has {len(settings.strategies)} strategies",
+            hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
+        )
+    return name or next(iter(settings.strategies))
 
 
 def _control(kind: str, summary: str, *, needs_reason: bool = False) -> click.Command:

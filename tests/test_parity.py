@@ -1,0 +1,66 @@
+"""fxcarry.parity: what was booked against what a backtest books."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from fxcarry.model import Transaction
+from fxcarry.parity import compare
+
+AT = datetime(2024, 1, 31, 22, tzinfo=UTC)
+
+
+def fill(**about: Any) -> Transaction:
+    facts: dict[str, Any] = {
+        "id": "1", "at": AT, "kind": "fill", "amount": Decimal("0.00"), "currency": "USD", "instrument": "EURUSD",
+        "units": Decimal(1000), "price": Decimal("1.0812345678901234"),
+    }  # fmt: skip
+    return Transaction(**{**facts, **about})
+
+
+def roll(amount: str, **about: Any) -> Transaction:
+    return fill(
+        kind="financing", amount=Decimal(amount), price=None, trade_date=date(2024, 1, 31), days=1, id="2", **about
+    )
+
+
+def test_the_same_is_the_same_whatever_the_ids_and_the_last_digit_of_a_price() -> None:
+    ours = [fill(), roll("-1.25")]
+    theirs = [roll("-1.25"), fill(id="77", price=Decimal("1.0812345678901239"))]
+    found = compare(ours, theirs)
+    assert found.is_same
+    assert (found.recorded, found.replayed) == (2, 2)
+    assert found.carry == (Decimal("-1.25"), Decimal("-1.25"))
+    assert found.to_dict()["differences"] == []
+
+
+def test_a_cent_of_interest_is_a_difference() -> None:
+    found = compare([roll("-1.25")], [roll("-1.26")])
+    assert not found.is_same
+    assert found.differences == ("2024-01-31 22:00 financing EURUSD: amount -1.25 recorded, -1.26 in the backtest",)
+
+
+def test_what_is_on_one_side_only() -> None:
+    found = compare([fill()], [roll("1.00"), fill(instrument="AUDUSD")])
+    assert found.differences == (
+        "2024-01-31 22:00 fill EURUSD: recorded, but not in the backtest",
+        "2024-01-31 22:00 fill AUDUSD: in the backtest, but not recorded",
+        "2024-01-31 22:00 financing EURUSD: in the backtest, but not recorded",
+    )
+
+
+def test_two_fills_of_one_instant_are_matched_whatever_their_order() -> None:
+    """A change of sign is two fills: one closes, one opens."""
+    close, open_ = fill(units=Decimal(-500)), fill(units=Decimal(-1000), id="9")
+    assert compare([close, open_], [open_, close]).is_same
+    found = compare([close, open_], [open_, attrs.evolve(close, units=Decimal(-499))])
+    assert found.differences == ("2024-01-31 22:00 fill EURUSD: units -500 recorded, -499 in the backtest",)
+
+
+def test_twice_is_once_too_often() -> None:
+    found = compare([fill(), fill(id="3")], [fill()])
+    assert found.differences == ("2024-01-31 22:00 fill EURUSD: recorded, but not in the backtest",)
