@@ -186,7 +186,7 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
     else:
         click.echo(
             f"{trade_date(first)} to {trade_date(last)}: {found.recorded} transactions recorded, {found.replayed} in "
-            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; {len(found.differences) or 'no'} differences"
+            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; differences: {len(found.differences)}"
         )
         for line in found.differences:
             click.echo(f"  {line}")
