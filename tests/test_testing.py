@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,12 +17,25 @@ import pandas as pd
 import pytest
 
 import fxcarry.testing
-from fxcarry.errors import DataError, MissingDataError
+from fxcarry.errors import BrokerUnavailable, DataError, MissingDataError, OrderOutcomeUnknown, OrderRejected
 from fxcarry.feeds import MemoryFeed
 from fxcarry.market import MarketHistory, MarketView, from_ns
-from fxcarry.model import Account, Quote, Snapshot
+from fxcarry.model import (
+    Account,
+    Instrument,
+    Order,
+    OrderResult,
+    OrderStatus,
+    Pair,
+    Position,
+    Quote,
+    Snapshot,
+    Transaction,
+)
 from fxcarry.protocols import Broker, DataFeed, Notifier
-from fxcarry.testing import FeedSuite, StrategySuite, account, market_history, signature_problems, view_at
+from fxcarry.simulation import SimBroker
+from fxcarry.testing import BrokerSuite, FeedSuite, StrategySuite, account, market_history, signature_problems, view_at
+from fxcarry.testing.brokers import Desk
 
 # --- a right feed and its wrong cousins
 
@@ -237,6 +251,175 @@ def test_a_wrong_feed_fails_its_case(feed: Callable[[MarketHistory], DataFeed], 
 def _run(suite: object, number: str, **fixtures: object) -> None:
     [case] = [getattr(suite, name) for name in dir(suite) if name.startswith(f"test_{number}_")]
     case(**{name: fixtures[name] for name in inspect.signature(case).parameters})
+
+
+# --- a right broker is the simulated one (tests/contracts); these are its wrong cousins
+
+
+class NamelessBroker(SimBroker):
+    name = " "
+
+
+class WrongPlace(SimBroker):
+    def place_market_order(self, instruction: Order) -> OrderResult:
+        return super().place_market_order(instruction)
+
+
+class InDebt(SimBroker):
+    def get_account_balance(self) -> Decimal:
+        return -super().get_account_balance()
+
+
+class NoSteps(SimBroker):
+    def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
+        found = super().get_instruments(pairs)
+        return {name: attrs.evolve(i, unit_step=Decimal(0)) for name, i in found.items()}
+
+
+class TellsTheMid(SimBroker):
+    def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        return {i: attrs.evolve(r, price=Decimal("1.111")) for i, r in super().find_orders(client_ids).items()}
+
+
+class CountsOpenProfit(SimBroker):
+    def sync(self, snapshot: Snapshot) -> Account:
+        found = super().sync(snapshot)
+        facts = {a.name: getattr(found, a.name) for a in attrs.fields(Account)}
+        return Account(**{**facts, "balances": {"USD": found.nav}})
+
+
+class Doubles(SimBroker):
+    def place_market_order(self, order: Order) -> OrderResult:
+        if super().find_orders([order.client_id]):
+            super().place_market_order(attrs.evolve(order, client_id=f"{order.client_id}-{self._next_serial()}"))
+        return super().place_market_order(order)
+
+
+class Guesses(SimBroker):
+    def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        unknown = {i: OrderResult(client_id=i, instrument="", status=OrderStatus.REJECTED) for i in client_ids}
+        return {**unknown, **super().find_orders(client_ids)}
+
+
+class RejectsAsUnavailable(SimBroker):
+    def place_market_order(self, order: Order) -> OrderResult:
+        try:
+            return super().place_market_order(order)
+        except OrderRejected as error:
+            raise BrokerUnavailable(error.message) from error
+
+
+class Enlarges(SimBroker):
+    def place_market_order(self, order: Order) -> OrderResult:
+        return super().place_market_order(attrs.evolve(order, is_reducing=False))
+
+
+class HidesOrders(SimBroker):
+    def get_orders(self) -> Sequence[OrderResult]:
+        return ()
+
+
+class IgnoresLimits(SimBroker):
+    def place_limit_order(self, order: Order) -> OrderResult:
+        return super().place_market_order(attrs.evolve(order, limit_price=None))
+
+
+class IgnoresStops(SimBroker):
+    def set_stop(self, instrument: str, price: Decimal | None) -> OrderResult:
+        return OrderResult(client_id="stop", instrument=instrument, status=OrderStatus.WORKING)
+
+
+class KeepsStops(SimBroker):
+    def set_stop(self, instrument: str, price: Decimal | None) -> OrderResult:
+        return super().set_stop(instrument, price or Decimal("1.05"))
+
+
+class ForgetsStops(SimBroker):
+    def place_market_order(self, order: Order) -> OrderResult:
+        return super().place_market_order(attrs.evolve(order, stop_fraction=None))
+
+
+class LeavesOrders(SimBroker):
+    def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
+        return 0
+
+
+class RepeatsTheLast(SimBroker):
+    def transactions(self, since: str | None) -> Sequence[Transaction]:
+        return [t for t in super().transactions(None) if since is None or t.id >= since]
+
+
+class FlatWhenDown(SimBroker):
+    is_down = False
+
+    def get_positions(self) -> Mapping[str, Position]:
+        return {} if self.is_down else super().get_positions()
+
+
+class RejectsWhenDown(FlatWhenDown):
+    def get_positions(self) -> Mapping[str, Position]:
+        return SimBroker.get_positions(self)
+
+    def place_market_order(self, order: Order) -> OrderResult:
+        if self.is_down:
+            raise OrderRejected("down")
+        return super().place_market_order(order)
+
+
+class AcceptsSilently(RejectsWhenDown):
+    def place_market_order(self, order: Order) -> OrderResult:
+        answer = SimBroker.place_market_order(self, order)
+        if self.is_down:
+            raise BrokerUnavailable("time-out")
+        return answer
+
+
+class MovesOnOldNews(SimBroker):
+    def sync(self, snapshot: Snapshot) -> Account:
+        at = self.at + timedelta(seconds=1) if snapshot.at <= self.at else snapshot.at
+        return super().sync(attrs.evolve(snapshot, at=at))
+
+
+@pytest.mark.parametrize(
+    ("broker", "number"),
+    [
+        (NamelessBroker, "B01"), (WrongPlace, "B02"), (InDebt, "B03"), (NoSteps, "B04"), (TellsTheMid, "B05"),
+        (CountsOpenProfit, "B06"), (Doubles, "B07"), (Guesses, "B08"), (RejectsAsUnavailable, "B09"),
+        (Enlarges, "B10"), (HidesOrders, "B11"), (IgnoresLimits, "B12"), (IgnoresStops, "B13"), (KeepsStops, "B14"),
+        (ForgetsStops, "B15"), (LeavesOrders, "B16"), (RepeatsTheLast, "B17"), (SimBroker, "B18"),
+        (FlatWhenDown, "B19"), (RejectsWhenDown, "B19"), (AcceptsSilently, "B19"), (MovesOnOldNews, "B20"),
+    ],
+)  # fmt: skip
+def test_a_wrong_broker_fails_its_case(broker: Callable[[], Any], number: str) -> None:
+    made = broker()
+
+    @contextmanager
+    def down() -> Iterator[None]:
+        made.is_down = True
+        yield
+        made.is_down = False
+
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        _run(BrokerSuite(), number, broker=made, desk=Desk(made), unavailable=down)
+
+
+def test_a_broker_that_owns_up_to_a_time_out_passes() -> None:
+    class OwnsUp(AcceptsSilently):
+        def place_market_order(self, order: Order) -> OrderResult:
+            try:
+                return super().place_market_order(order)
+            except BrokerUnavailable as error:
+                raise OrderOutcomeUnknown(error.message) from error
+
+    made = OwnsUp()
+
+    @contextmanager
+    def down() -> Iterator[None]:
+        made.is_down = True
+        yield
+        made.is_down = False
+
+    _run(BrokerSuite(), "B19", desk=Desk(made), unavailable=down)
 
 
 # --- strategies

@@ -11,11 +11,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import attrs
-
-T = TypeVar("T")
 
 
 def to_plain(record: attrs.AttrsInstance) -> dict[str, Any]:
@@ -23,9 +21,9 @@ def to_plain(record: attrs.AttrsInstance) -> dict[str, Any]:
     return {field.name: _written(getattr(record, field.name)) for field in attrs.fields(type(record)) if field.init}
 
 
-def from_plain(cls: type[T], values: Mapping[str, Any]) -> T:
+def from_plain(cls: type, values: Mapping[str, Any]) -> Any:
     """The record of class ``cls`` that :func:`to_plain` made ``values`` of."""
-    readers = _readers(cls)  # type: ignore[arg-type]  # a class can be hashed
+    readers = _readers(cls)
     return cls(
         **{name: value if value is None else readers[name](value) for name, value in values.items() if name in readers}
     )

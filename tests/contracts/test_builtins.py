@@ -1,4 +1,4 @@
-"""The built-in feeds and strategies pass the suites that a plugin's author runs."""
+"""The built-in feeds, broker and strategies pass the suites that a plugin's author runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 
 from fxcarry import plugins
 from fxcarry.feeds import FileFeed, MemoryFeed
-from fxcarry.protocols import DataFeed, Strategy
-from fxcarry.testing import FeedSuite, StrategySuite, market_history
+from fxcarry.financing import BenchmarkFinancing
+from fxcarry.protocols import Broker, DataFeed, Strategy
+from fxcarry.simulation import SimBroker
+from fxcarry.testing import BrokerSuite, FeedSuite, StrategySuite, market_history
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
@@ -34,6 +36,12 @@ class TestFileFeed(FeedSuite):
         rates = pd.DataFrame({"date": [days[0], days[60]], "EUR": [0.02, 0.03], "JPY": [0.0, 0.001], "USD": 0.05})
         rates.to_csv(tmp_path / "rates.csv", index=False)
         return FileFeed(tmp_path / "prices.csv", tmp_path / "rates.csv")
+
+
+class TestSimBroker(BrokerSuite):
+    @pytest.fixture
+    def broker(self) -> Broker:
+        return SimBroker(financing=BenchmarkFinancing(0.01))
 
 
 def test_every_built_in_strategy_is_here() -> None:

@@ -7,7 +7,7 @@ Subclass a suite in a test module and give its fixture::
         def feed(self):
             return AcmeFeed(...)
 
-Cases are numbered (F01, S01, …). A subclass that replaces one has to say so:
+Cases are numbered (B01, F01, S01, …). A subclass that replaces one has to say so:
 ``replaces = {"F07": "the venue's history is of another market"}``.
 """
 
@@ -20,11 +20,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from fxcarry.testing.brokers import BrokerSuite
     from fxcarry.testing.factories import account, market_history, view_at
     from fxcarry.testing.feeds import FeedSuite
     from fxcarry.testing.strategies import StrategySuite
 
 _WHERE = {
+    "BrokerSuite": "brokers",
     "FeedSuite": "feeds",
     "StrategySuite": "strategies",
     "account": "factories",
@@ -32,7 +34,16 @@ _WHERE = {
     "view_at": "factories",
 }
 
-__all__ = ["FeedSuite", "StrategySuite", "Suite", "account", "market_history", "signature_problems", "view_at"]
+__all__ = [
+    "BrokerSuite",
+    "FeedSuite",
+    "StrategySuite",
+    "Suite",
+    "account",
+    "market_history",
+    "signature_problems",
+    "view_at",
+]
 
 _CASE = re.compile(r"test_([A-Z][0-9]{2})_")
 

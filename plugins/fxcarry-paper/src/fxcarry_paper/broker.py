@@ -122,16 +122,13 @@ class PaperBroker(SimBroker):
             file.execute("COMMIT")
             self._file = file
             self._read()
-        except sqlite3.OperationalError as error:
+        except BaseException as error:
             self._file = None
             file.close()
-            raise self._unavailable(error) from error
-        except sqlite3.DatabaseError as error:
-            file.close()
-            raise ConfigError(f"{self.path} is no paper account: {error}", hint="name another file") from error
-        except ConfigError:
-            self._file = None
-            file.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._unavailable(error) from error
+            if isinstance(error, sqlite3.DatabaseError):
+                raise ConfigError(f"{self.path} is no paper account: {error}", hint="name another file") from error
             raise
 
     def close(self) -> None:

@@ -1,0 +1,113 @@
+"""The settings: from a configuration file to an account, and to the same venue in a backtest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from fxcarry import MemoryFeed, SimBroker, backtest, plugins
+from fxcarry.build import build, resolve
+from fxcarry.config import Config, load_config
+from fxcarry.errors import ConfigError
+from fxcarry.frictions import Frictions
+from fxcarry.market import from_ns
+from fxcarry.plugins import Registry
+from fxcarry.strategies import Baseline
+from fxcarry.testing import market_history
+from fxcarry_paper import PaperBroker, PaperConfig, fxcarry_components
+
+TEXT = """
+cash = 50_000
+markup = 0.02
+
+[broker]
+use = "paper"
+path = "{path}"
+margin_rate = 0.05
+latency = 2.5
+largest_fill = 1_000_000
+closed_market = "wait"
+conversion_fee = 0.005
+rollover_spread = 5
+crisis_spread = 3
+crises = [["2008-09-15", "2008-12-31"]]
+
+[strategies.baseline]
+use = "baseline"
+"""
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """The built-ins and this plugin, installed or not."""
+    [component] = fxcarry_components()
+    own = plugins.load({"FXCARRY_PLUGINS": "off"})
+    return attrs.evolve(own, components={**own.components, ("broker", "paper"): component})
+
+
+@pytest.fixture
+def config(tmp_path: Path, registry: Registry) -> Config:
+    file = tmp_path / "fxcarry.toml"
+    file.write_text(TEXT.format(path=tmp_path / "paper.sqlite"), encoding="utf-8")
+    return load_config(file, registry, {})
+
+
+def test_an_engine_trades_on_the_account_of_the_file(config: Config, tmp_path: Path) -> None:
+    engine = build(config, feed=MemoryFeed(market_history(days=70)))
+    broker = engine.broker
+    assert isinstance(broker, PaperBroker)
+    assert (broker.account_id, broker.account_currency, broker.margin_rate) == ("paper", "USD", 0.05)
+    assert broker.get_account_balance() == 50_000
+    assert (broker.costs, broker.financing) == (config.costs, config.financing)
+    assert broker.frictions == Frictions(
+        latency=timedelta(seconds=2.5),
+        largest_fill=1e6,
+        closed_market="wait",
+        conversion_fee=0.005,
+        rollover_spread=5.0,
+        crisis_spread=3.0,
+        crises=((date(2008, 9, 15), date(2008, 12, 31)),),
+    )
+    assert (tmp_path / "paper.sqlite").exists()
+    broker.close()
+
+
+def test_a_backtest_runs_on_the_same_venue_without_the_file(config: Config, tmp_path: Path) -> None:
+    assert SimBroker(**{**resolve(config, "baseline").venue, "cash": 1}).frictions.conversion_fee == 0.005
+    feed = MemoryFeed(market_history(days=120))
+    start = from_ns(feed.history(None, None).times[2])
+    rough = backtest(Baseline(), config=config, feed=feed, start=start)
+    plain = backtest(Baseline(), feed=feed, start=start, cash=50_000, markup=0.02)
+    assert rough.stats["cost"] < plain.stats["cost"] < 0  # wider spreads at 17:00, a fee on profit and loss
+    assert not (tmp_path / "paper.sqlite").exists()
+
+
+def test_the_component_stands_alone(tmp_path: Path) -> None:
+    [component] = fxcarry_components()
+    assert (component.kind, component.name, component.config) == ("broker", "paper", PaperConfig)
+    broker = component.factory(PaperConfig(path=str(tmp_path / "x.sqlite"), cash=7.0))
+    assert isinstance(broker, PaperBroker)
+    assert not (tmp_path / "x.sqlite").exists()  # nothing is opened before it is needed
+    broker.connect()
+    assert broker.get_account_balance() == 7
+    broker.close()
+
+
+def test_settings_that_make_no_sense_are_refused(registry: Registry, tmp_path: Path) -> None:
+    [component] = fxcarry_components()
+    with pytest.raises(ConfigError, match=r"reject_rate is 2\.0"):
+        component.factory(PaperConfig(reject_rate=2.0))
+    file = tmp_path / "fxcarry.toml"
+    file.write_text(TEXT.format(path="x").replace('"wait"', '"sleep"'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="closed_market"):
+        load_config(file, registry, {})
+
+
+def test_the_hook_is_light() -> None:
+    code = "import fxcarry_paper, sys; assert not {'sqlite3', 'pandas', 'fxcarry_paper.broker'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
