@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -22,9 +23,10 @@ import numpy as np
 import pytest
 
 import fxcarry
+from fxcarry import Engine, MemoryFeed, SimBroker
 from fxcarry.config import effective, load_config, to_toml
 from fxcarry.errors import ConfigError, DataError, JournalError, JournalLocked, LedgerError
-from fxcarry.journal import Command, Intention, Journal, MemoryJournal, SqliteJournal
+from fxcarry.journal import Command, Intention, Journal, MemoryJournal, SqliteJournal, export
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Action,
@@ -42,7 +44,9 @@ from fxcarry.model import (
 )
 from fxcarry.orders import Plan
 from fxcarry.plugins import load
+from fxcarry.risk import default_rules
 from fxcarry.secrets import Secret
+from fxcarry.testing import market_history
 
 AT = datetime(2025, 3, 12, 21, tzinfo=UTC)
 
@@ -163,8 +167,9 @@ def decided(at: datetime = AT, *findings: Verdict) -> Decision:
     return Decision(at, np.array([0.1, -0.2]), ("EURUSD", "USDJPY"), findings, TradingState.ACTIVE, rules)
 
 
-def test_both_journals_follow_the_protocol(journal: Any) -> None:
-    assert isinstance(journal, Journal)
+def test_both_journals_follow_the_protocol() -> None:
+    both: list[Journal] = [MemoryJournal(), SqliteJournal("none.db", account_id="A1")]  # mypy compares the signatures
+    assert all(isinstance(journal, Journal) for journal in both)
 
 
 def test_a_new_journal_remembers_nothing(journal: Journal) -> None:
@@ -490,6 +495,36 @@ def test_it_follows_a_simulated_venue_like_the_other(disk: SqliteJournal) -> Non
     assert disk.log is log
 
 
+def test_an_engine_writes_the_same_to_both(disk: SqliteJournal) -> None:
+    feed = MemoryFeed(market_history(days=260))
+    memory = MemoryJournal()
+    currencies = list(feed.history(None, None).currencies)[:3]
+    for journal in (memory, disk):
+        engine = Engine(
+            feed=feed,
+            broker=SimBroker(cash=100_000),
+            strategy=lambda view, account: {currencies[0]: 0.5, currencies[1]: -0.4},
+            rules=default_rules(),
+            universe=currencies,
+            journal=journal,  # type: ignore[arg-type]
+        )
+        with journal.atomic():
+            engine.run()
+            journal.import_transactions(engine.broker.transactions(None))
+            journal.record(engine.broker.find_orders(journal.unresolved()).values())
+    assert len(memory.orders) > 5
+    assert disk.orders == memory.orders
+    assert disk.states == memory.states
+    assert disk.results == memory.results
+    assert disk.transactions() == memory.transactions()
+    kept = disk.table("decisions")
+    assert [row["stage"] for row in kept] == [stage for stage, _ in memory.decisions]
+    assert [len(json.loads(row["verdicts"])) for row in kept] == [len(d.verdicts) for _, d in memory.decisions]
+    assert {v["code"] for row in kept for v in json.loads(row["findings"])} >= {"POSITION_TOO_LARGE"}
+    assert {row["attempt"] for row in disk.table("intents")} == {0}
+    assert all(row["planned_at"] for row in disk.table("intents"))
+
+
 TABLES = ("account", "runs", "decisions", "intents", "results", "transactions", "states", "intentions", "quotes",
           "heartbeats", "commands", "taken")  # fmt: skip
 
@@ -803,6 +838,10 @@ def test_no_secret_is_found_in_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         assert journal.table("runs")[0]["config"] == "token = ********"
     everything += b"".join(p.read_bytes() for p in tmp_path.iterdir())
     assert b"intents" in everything
+    folder = export(tmp_path / "j.db", tmp_path / "out")
+    exported = b"".join(p.read_bytes() for p in folder.iterdir())
+    assert b"https://x/?key=********" in exported
+    everything += exported
     assert value.encode() not in everything
 
 

@@ -3,7 +3,7 @@
 :class:`MemoryJournal` lasts as long as the process, :class:`SqliteJournal` survives it; both are a :class:`Journal`.
 """
 
-from fxcarry.journal.books import Lot, ledger_from, nav_from, tax_lots
+from fxcarry.journal.books import Lot, TaxLots, ledger_from, nav_from, tax_lots
 from fxcarry.journal.export import FILES, append_performance, export
 from fxcarry.journal.lock import Holder, JournalLock
 from fxcarry.journal.memory import MemoryJournal
@@ -21,6 +21,7 @@ __all__ = [
     "Lot",
     "MemoryJournal",
     "SqliteJournal",
+    "TaxLots",
     "append_performance",
     "export",
     "ledger_from",

@@ -36,7 +36,8 @@ def nav_from(
     """Cash plus open P&L in account currency, from the journal's transactions alone; not rounded.
 
     Open P&L is the units held times the mid, less their cost in quote currency. ``mids`` are by default those of the
-    latest quotes in the journal. MissingDataError where a price or a conversion is not among them.
+    latest quotes in the journal; a cross that is not among them is worth what its two currencies are in account
+    currency. MissingDataError where that is not among them either.
     """
     if mids is None:
         mids = {pair: quote.mid for pair, quote in journal.quotes().items()}
@@ -48,8 +49,9 @@ def nav_from(
             total += amount * conversion(currency, account_currency, mids)
         elif kind == "Position" and amount:
             pair = Pair.parse(name)
-            price = Decimal(1) if currency == pair.quote else _mid(pair, mids)
-            total += amount * price * conversion(pair.quote, account_currency, mids)
+            is_quoted = currency == pair.base and (pair in mids or pair.inverse in mids)
+            worth = _mid(pair, mids) if is_quoted else Decimal(1)
+            total += amount * worth * conversion(pair.quote if is_quoted else currency, account_currency, mids)
     return total
 
 
