@@ -8,7 +8,6 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
@@ -132,7 +131,7 @@ def _status(folder: str) -> dict[str, Any]:
             "halt_until": None if state is None or state.halt_until is None else state.halt_until.isoformat(),
             "day_start": None if state is None else state.day_start,
             "high_water": None if state is None else state.high_water,
-            "standing_target": None if target is None else attrs.asdict(target)["weights"],
+            "standing_target": None if target is None else dict(target.weights),
             "orders_unresolved": journal.unresolved(),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }
