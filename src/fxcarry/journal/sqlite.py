@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -99,9 +100,15 @@ class SqliteJournal:
 
     def open(self) -> None:
         """Open the file, or make it, and check that it is sound, of this version and of this account."""
-        if self._db is None:
-            with self._explained("opened"):
-                self._db = self._connect()
+        deadline = time.monotonic() + _PATIENCE
+        while self._db is None:
+            try:
+                with self._explained("opened"):
+                    self._db = self._connect()
+            except JournalLocked:  # the first and the last to have a file open ask for it alone, without waiting
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
 
     def close(self) -> None:
         """Close the file; the next use opens it again, as another run."""
@@ -156,9 +163,11 @@ class SqliteJournal:
         return db
 
     def _check_kind(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")  # one look, while another process may be making the tables
+        [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master")
         [(application,)] = db.execute("PRAGMA application_id")
         [(version,)] = db.execute("PRAGMA user_version")
-        [(tables,)] = db.execute("SELECT count(*) FROM sqlite_master")
+        db.execute("COMMIT")
         if application != APPLICATION and (tables or not self._is_new_allowed):
             raise ConfigError(f"{self.path} is no journal", hint="choose another file")
         if version > SCHEMA:
