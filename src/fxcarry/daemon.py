@@ -58,11 +58,18 @@ class Daemon:
     lock: JournalLock
     _is_stopped: Event = attrs.field(factory=Event, init=False)
 
-    def run(self, instants: Iterable[datetime], *, speed: float | None = None, told: Told | None = None) -> int:
+    def run(
+        self,
+        instants: Iterable[datetime],
+        *,
+        speed: float | None = None,
+        is_live: bool = False,
+        told: Told | None = None,
+    ) -> int:
         """Look at each of the ``instants`` that is later than the last one finished; return how many looks there were.
 
-        ``speed``: how many times faster than the clock on the wall a replay runs; None = without waiting. A live loop
-        has speed 1 and instants to come. ``told`` is called after each look.
+        ``is_live``: each instant is waited for. A replay does not wait, or with ``speed`` runs so many times as fast as
+        the clock on the wall. ``told`` is called after each look.
 
         Raises JournalLocked where another engine has the account, or takes it over (then nothing more is sent).
         """
@@ -74,9 +81,12 @@ class Daemon:
             for at in instants:
                 if done is not None and at <= done:
                     continue
-                if speed is not None and self._waited(at, last, speed):
-                    break
-                if self._is_stopped.is_set():
+                seconds = 0.0
+                if is_live:
+                    seconds = (at - datetime.now(UTC)).total_seconds()
+                elif speed is not None and last is not None:
+                    seconds = (at - last).total_seconds() / speed
+                if self._is_stopped.wait(max(seconds, 0.0)):
                     break
                 for command in self.journal.commands():
                     self._obey(command, at)
@@ -92,14 +102,6 @@ class Daemon:
     def stop(self) -> None:
         """End after the look in hand."""
         self._is_stopped.set()
-
-    def _waited(self, at: datetime, last: datetime | None, speed: float) -> bool:
-        """Wait until ``at`` is due; True where it was stopped meanwhile."""
-        if last is None:
-            seconds = (at - datetime.now(UTC)).total_seconds() if speed == 1.0 else 0.0
-        else:
-            seconds = (at - max(last, datetime.now(UTC) if speed == 1.0 else last)).total_seconds() / speed
-        return self._is_stopped.wait(max(seconds, 0.0))
 
     def _obey(self, command: Command, at: datetime) -> None:
         with self.journal.atomic():

@@ -74,7 +74,7 @@ def run(
     _log_to(Path(folder) / "trading_system.log")
     daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(path))
     if first is None:
-        looks = daemon.run(wall_instants(timedelta(seconds=every)), speed=1.0)
+        looks = daemon.run(wall_instants(timedelta(seconds=every)), is_live=True)
     else:
         assert engine.feed is not None
         history = engine.feed.history(None, None)
