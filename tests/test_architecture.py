@@ -50,7 +50,7 @@ TIERS = {
         "tape",
         "balances",
     ],
-    4: ["venues", "allocation", "covariance", "costs", "universe", "clock", "feeds"],
+    4: ["scenarios", "venues", "allocation", "covariance", "costs", "universe", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
     1: ["conventions", "model", "secrets"],

@@ -10,11 +10,13 @@ the compared value, far below a cent or a pip, so that a limit met exactly is me
 from datetime import timedelta
 
 from fxcarry.protocols import RiskRule
-from fxcarry.risk.limits import MaxCurrenciesPerSide, MaxExposure, MaxPosition
+from fxcarry.risk.limits import BLOCS, MaxCurrenciesPerSide, MaxCurrencyExposure, MaxExposure, MaxPosition, PegLimit
 from fxcarry.risk.losses import DailyLoss, Drawdown, StopLoss
-from fxcarry.risk.market import Staleness
+from fxcarry.risk.market import FinancingFlip, PriceSanity, RolloverWindow, SpreadGuard, Staleness, Weekend, spreads
+from fxcarry.risk.orders import FatFinger, OrderRate
 from fxcarry.risk.review import review
 from fxcarry.risk.shared import Code, next_day_end
+from fxcarry.risk.tails import ExpectedShortfall, MarginDistance, StressLoss, shortfalls
 
 RATE_BUDGET = timedelta(days=7)
 """How long after its ``rates_verified_until`` a table of policy rates still counts as fresh."""
@@ -33,17 +35,52 @@ def default_rules() -> tuple[RiskRule, ...]:
     )
 
 
+def professional_rules() -> tuple[RiskRule, ...]:
+    """The default set and what a professional adds: blocs, pegs, margin, tails, weekends, quotes and orders."""
+    return (
+        *default_rules(),
+        MaxCurrencyExposure(),
+        PegLimit(),
+        MarginDistance(),
+        ExpectedShortfall(),
+        StressLoss(),
+        Weekend(),
+        PriceSanity(),
+        SpreadGuard(),
+        RolloverWindow(),
+        FinancingFlip(),
+        FatFinger(),
+        OrderRate(),
+    )
+
+
 __all__ = [
+    "BLOCS",
     "RATE_BUDGET",
     "Code",
     "DailyLoss",
     "Drawdown",
+    "ExpectedShortfall",
+    "FatFinger",
+    "FinancingFlip",
+    "MarginDistance",
     "MaxCurrenciesPerSide",
+    "MaxCurrencyExposure",
     "MaxExposure",
     "MaxPosition",
+    "OrderRate",
+    "PegLimit",
+    "PriceSanity",
+    "RolloverWindow",
+    "SpreadGuard",
     "Staleness",
     "StopLoss",
+    "StressLoss",
+    "Weekend",
     "default_rules",
     "next_day_end",
+    "professional_rules",
     "review",
+    "shortfalls",
+    "spreads",
 ]

@@ -7,11 +7,13 @@ from typing import ClassVar
 import attrs
 import numpy as np
 
+from fxcarry.conventions import G10
 from fxcarry.errors import ConfigError
 from fxcarry.market import MarketView
 from fxcarry.model import Account, Action, Proposal, RiskState, Stage, Verdict
-from fxcarry.risk.shared import SLACK, Code, first, fraction
+from fxcarry.risk.shared import SLACK, Code, codes_of, first, fraction, scaled_legs
 from fxcarry.tape import Block
+from fxcarry.universe import peg_of
 
 
 @attrs.frozen
@@ -187,3 +189,82 @@ class MaxCurrenciesPerSide:
     def first_breach(self, block: Block) -> int | None:
         """Never: a constant book gains no currency."""
         return None
+
+
+BLOCS = {"commodity": ("AUD", "NZD", "CAD", "NOK"), "Europe": ("EUR", "CHF", "SEK")}
+"""Currencies that move together. What is not of the G10 is a bloc too, ``emerging``."""
+
+
+@attrs.frozen
+class MaxCurrencyExposure:
+    """No currency's net exposure above ``limit`` of NAV, and no bloc's of currencies that move together above
+    ``bloc_limit``; the account currency left out.
+    """
+
+    limit: float = attrs.field(default=0.60, validator=fraction)
+    bloc_limit: float = attrs.field(default=1.00, validator=fraction)
+    name: str = attrs.field(default="max-currency-exposure", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target",)
+
+    def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
+        """RESIZE every leg that carries a currency or a bloc past its limit."""
+        if proposal.stage != "target":
+            return Verdict(self.name, Action.ALLOW)
+        codes = codes_of(proposal)
+        blocs = {name: [c in members for c in codes] for name, members in BLOCS.items()}
+        blocs["emerging"] = [c not in G10 for c in codes]
+        groups = np.vstack([np.eye(len(codes)), np.array(list(blocs.values()), float)])
+        limits = np.array([self.limit] * len(codes) + [self.bloc_limit] * len(blocs))
+        net = groups @ np.array(proposal.net)
+        worst = int((np.abs(net) - limits).argmax())
+        headroom = float(limits[worst] - abs(net[worst]))
+        caps = scaled_legs(proposal, groups, limits)
+        if caps is None:
+            return Verdict(self.name, Action.ALLOW, headroom=headroom)
+        return Verdict(
+            self.name,
+            Action.RESIZE,
+            Code.CURRENCY_TOO_LARGE if worst < len(codes) else Code.BLOC_TOO_LARGE,
+            caps,
+            headroom,
+            facts={
+                "worst": [*codes, *blocs][worst],
+                "net": float(net[worst]),
+                "limit": self.limit,
+                "bloc_limit": self.bloc_limit,
+            },
+        )
+
+
+def _share(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not (np.isfinite(value) and value >= 0):
+        raise ConfigError(f"{attribute.name} is {value}", hint="a fraction of NAV, 0 to hold none")
+
+
+@attrs.frozen
+class PegLimit:
+    """A currency that is pegged, capped or managed on the day, and each of ``also``, at most ``limit`` of NAV, net.
+
+    Such prices hardly move until they move by 20 % and more at once. ``limit`` 0 holds none. The dates are those of
+    :data:`fxcarry.universe.FLAGS`.
+    """
+
+    limit: float = attrs.field(default=0.10, validator=_share)
+    also: tuple[str, ...] = attrs.field(default=("TRY",), converter=tuple)
+    name: str = attrs.field(default="peg-limit", init=False)
+    stages: ClassVar[tuple[Stage, ...]] = ("target",)
+
+    def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
+        """RESIZE every leg that carries such a currency past the limit."""
+        if proposal.stage != "target":
+            return Verdict(self.name, Action.ALLOW)
+        codes, day = codes_of(proposal), account.at.date()
+        listed = [i for i, c in enumerate(codes) if c in self.also or peg_of(c, day)]
+        if not listed:
+            return Verdict(self.name, Action.ALLOW)
+        headroom = self.limit - max(abs(proposal.net[i]) for i in listed)
+        caps = scaled_legs(proposal, np.eye(len(codes))[listed], np.full(len(listed), self.limit))
+        if caps is None:
+            return Verdict(self.name, Action.ALLOW, headroom=headroom)
+        facts = {"net": {codes[i]: proposal.net[i] for i in listed}, "limit": self.limit}
+        return Verdict(self.name, Action.RESIZE, Code.PEGGED_CURRENCY, caps, headroom, facts=facts)

@@ -46,9 +46,13 @@ class StopLoss:
 
 @attrs.frozen
 class DailyLoss:
-    """Open nothing more once NAV has lost ``limit`` since the last 17:00 New York; ends at the next one."""
+    """Open nothing more once NAV has lost ``limit`` since the last 17:00 New York; ends at the next one.
+
+    ``flatten`` closes everything as well, which in a spike sells at its worst price.
+    """
 
     limit: float = attrs.field(default=0.03, validator=fraction)
+    flatten: bool = False
     name: str = attrs.field(default="daily-loss", init=False)
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
@@ -66,6 +70,7 @@ class DailyLoss:
             self.name,
             Action.HALT_OPENING,
             Code.DAILY_LOSS,
+            np.zeros(len(proposal.sizes)) if self.flatten else None,
             headroom=self.limit - lost,
             until=next_day_end(account.at),
             facts={"nav": nav, "day_start": state.day_start, "limit": self.limit},
