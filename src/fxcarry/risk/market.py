@@ -133,12 +133,10 @@ class SpreadGuard:
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE the legs of a wide spread to what is held of them."""
-        widest = self._widest(proposal)
-        if self.is_quiet(proposal, state):
-            headroom = self.multiple - widest if widest else None
-            return Verdict(self.name, Action.ALLOW, headroom=headroom)
+        widest, limit = self._widest(proposal), self.multiple * (1 + SLACK)
+        if proposal.stage != "target" or widest <= limit:
+            return Verdict(self.name, Action.ALLOW, headroom=self.multiple - widest if widest else None)
         kept, _ = proposal.opening()
-        limit = self.multiple * (1 + SLACK)
         is_wide = [now > usual * limit for now, usual in zip(proposal.spread, proposal.usual_spread)]
         facts = {"wide": [leg for leg, w in zip(proposal.legs, is_wide) if w], "widest": widest, "limit": self.multiple}
         caps = np.where(is_wide, kept, np.inf)
