@@ -13,7 +13,7 @@ from fxcarry.conventions import NEW_YORK, open_minutes_array, session_ends, trad
 from fxcarry.errors import ConfigError
 from fxcarry.market import MarketView
 from fxcarry.model import Account, Action, FloatArray, Proposal, RiskState, Stage, Verdict
-from fxcarry.risk.shared import SLACK, Code, first, fraction, positive, pro_rata
+from fxcarry.risk.shared import SLACK, Code, first, fraction, held_up, positive, pro_rata
 from fxcarry.tape import Block, Tape
 
 
@@ -107,10 +107,10 @@ class PriceSanity:
         jumped = {c: move for c, move in found.items() if move is not None}
         if not jumped:
             return Verdict(self.name, Action.ALLOW)
-        kept, _ = proposal.opening()
-        is_hit = (proposal.exposure[[c in jumped for c in view.currencies]] != 0).any(0)
+        caps = held_up(proposal, (proposal.exposure[[c in jumped for c in view.currencies]] != 0).any(0))
+        if caps is None:
+            return Verdict(self.name, Action.ALLOW)
         facts = {"moves": jumped, "sigmas": self.sigmas, "jump": self.jump}
-        caps = np.where(is_hit, kept, np.inf)
         return Verdict(self.name, Action.RESIZE, Code.PRICE_NOT_CONFIRMED, caps, facts=facts, retry=True)
 
 
@@ -136,11 +136,11 @@ class SpreadGuard:
         widest, limit = self._widest(proposal), self.multiple * (1 + SLACK)
         if proposal.stage != "target" or widest <= limit:
             return Verdict(self.name, Action.ALLOW, headroom=self.multiple - widest if widest else None)
-        kept, _ = proposal.opening()
         is_wide = [now > usual * limit for now, usual in zip(proposal.spread, proposal.usual_spread)]
         facts = {"wide": [leg for leg, w in zip(proposal.legs, is_wide) if w], "widest": widest, "limit": self.multiple}
-        caps = np.where(is_wide, kept, np.inf)
-        headroom = self.multiple - widest
+        caps, headroom = held_up(proposal, is_wide), self.multiple - widest
+        if caps is None:
+            return Verdict(self.name, Action.ALLOW, headroom=headroom)
         return Verdict(self.name, Action.RESIZE, Code.SPREAD_WIDE, caps, headroom, facts=facts, retry=True)
 
 
@@ -208,8 +208,10 @@ class Weekend:
         if is_over and float(kept.sum()) > self.limit * (1 + SLACK):
             caps = np.array(proposal.sizes) * (self.limit / gross)
             return Verdict(self.name, Action.CLOSE, Code.WEEKEND_EXPOSURE, caps, headroom, facts=facts)
-        if proposal.stage == "target" and not proposal.is_daily and _is_weekend(account.at):
-            return Verdict(self.name, Action.RESIZE, Code.WEEKEND_OPENING, kept, headroom, facts=facts, retry=True)
+        is_shut = proposal.stage == "target" and not proposal.is_daily and _is_weekend(account.at)
+        waits = held_up(proposal, is_shut)
+        if waits is not None:
+            return Verdict(self.name, Action.RESIZE, Code.WEEKEND_OPENING, waits, headroom, facts=facts, retry=True)
         if is_over:
             caps = pro_rata(proposal, self.limit)
             return Verdict(self.name, Action.RESIZE, Code.WEEKEND_EXPOSURE, caps, headroom, facts=facts)
@@ -258,9 +260,11 @@ class RolloverWindow:
         minutes = (wall - wall.replace(hour=17, minute=0, second=0, microsecond=0)) / timedelta(minutes=1)
         if self.is_quiet(proposal, state) or not -self.before <= minutes < self.after:
             return Verdict(self.name, Action.ALLOW)
-        kept, _ = proposal.opening()
+        caps = held_up(proposal, True)
+        if caps is None:
+            return Verdict(self.name, Action.ALLOW)
         facts = {"minutes": minutes, "before": self.before, "after": self.after}
-        return Verdict(self.name, Action.RESIZE, Code.ROLLOVER_WINDOW, kept, facts=facts, retry=True)
+        return Verdict(self.name, Action.RESIZE, Code.ROLLOVER_WINDOW, caps, facts=facts, retry=True)
 
 
 @attrs.frozen

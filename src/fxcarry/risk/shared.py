@@ -73,6 +73,15 @@ def pro_rata(proposal: Proposal, limit: float, measure: Sequence[float] | None =
     return caps
 
 
+def held_up(proposal: Proposal, is_hit: Any) -> FloatArray | None:
+    """Caps that open nothing in the legs that are hit (one truth value a leg, or one for all); None where they open
+    nothing anyway.
+    """
+    kept, opened = proposal.opening()
+    is_opening = np.asarray(is_hit) & (opened > 0)
+    return np.where(is_opening, kept, np.inf) if is_opening.any() else None
+
+
 def scaled_legs(proposal: Proposal, groups: FloatArray, limits: FloatArray) -> FloatArray | None:
     """Caps that bring the net exposure of each group of currencies (groups × currencies) down to its limit.
 
