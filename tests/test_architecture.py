@@ -52,7 +52,7 @@ TIERS = {
         "tape",
         "balances",
     ],
-    4: ["venues", "allocation", "covariance", "costs", "universe", "frictions", "clock", "feeds"],
+    4: ["scenarios", "venues", "allocation", "covariance", "costs", "universe", "frictions", "clock", "feeds"],
     3: ["protocols", "market"],
     2: ["financing", "carry"],
     1: ["conventions", "model", "plain", "secrets"],

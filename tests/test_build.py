@@ -23,7 +23,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.market import from_ns
 from fxcarry.plugins import load
-from fxcarry.risk import Drawdown, MaxPosition, StopLoss, default_rules
+from fxcarry.risk import Drawdown, MaxPosition, StopLoss, default_rules, professional_rules
 from fxcarry.strategies import Baseline, Optimized, Rank, Sign
 from fxcarry.testing import market_history
 
@@ -260,7 +260,7 @@ def test_builtins_come_through_the_same_hook_as_plugins() -> None:
     names = {(c.kind, c.name) for c in components}
     assert len(names) == len(components)
     assert {n for kind, n in names if kind == "strategy"} >= {"baseline", "optimized", "rank", "sign"}
-    assert {n for kind, n in names if kind == "rule"} == {r.name for r in default_rules()}
+    assert {n for kind, n in names if kind == "rule"} == {r.name for r in professional_rules()}
     assert ("broker", "simulated") in names
     assert ("feed", "file") in names
     registry = load()
@@ -272,7 +272,7 @@ def test_builtins_come_through_the_same_hook_as_plugins() -> None:
 
 def test_a_rule_made_from_its_defaults_is_the_default_rule() -> None:
     made = {c.name: c.factory(c.config()) for c in fxcarry_components() if c.kind == "rule"}
-    assert made == {r.name: r for r in default_rules()}
+    assert made == {r.name: r for r in professional_rules()}
 
 
 def test_the_simulated_brokers_settings_are_checked() -> None:

@@ -251,10 +251,17 @@ def test_every_risk_rule_and_code_is_in_the_table():
     for component in components():
         if component.kind == "rule":
             assert f"| `{component.name}` |" in text
-    codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|DRAWDOWN)"', inspect.getsource(risk)))
-    assert {"POSITION_TOO_LARGE", "DRAWDOWN", "QUOTE_STALE"} <= codes
-    for code in codes:
-        assert f"`{code}`" in text
+    rows = re.findall(r"^\| (`[\w-]+`|\(the venue\)) \| ([^|]+) \|", text, re.MULTILINE)
+    listed = [code for _, codes in rows for code in re.findall(r"`([A-Z_]+)`", codes)]
+    assert sorted(listed) == sorted({*risk.Code} - {risk.Code.OK})
+
+
+def test_every_code_is_used_and_no_rule_invents_one():
+    package = ROOT / "src" / "fxcarry" / "risk"
+    text = "".join(read(p) for p in package.glob("*.py") if p.name != "shared.py")
+    used = set(re.findall(r"\bCode\.([A-Z_]+)", text))
+    assert used == {*risk.Code} - {risk.Code.OK, risk.Code.MARGIN_CLOSEOUT}  # what is quiet, and what the venue does
+    assert not re.findall(r'"[A-Z]+_[A-Z_]+"', text.replace('"RATE_BUDGET"', ""))
 
 
 def test_every_column_and_key_of_the_output_is_explained():

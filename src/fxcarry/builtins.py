@@ -153,6 +153,18 @@ def fxcarry_components() -> list[Component]:
         ("daily-loss", risk.DailyLoss, "open nothing more after losing 3 % in a day"),
         ("drawdown", risk.Drawdown, "close everything and halt 15 % below the high-water mark"),
         ("staleness", risk.Staleness, "open nothing on a quote older than 60 open-market minutes"),
+        ("max-currency-exposure", risk.MaxCurrencyExposure, "no currency above 60 %, no bloc above 100 % of NAV, net"),
+        ("peg-limit", risk.PegLimit, "at most 10 % of NAV in a pegged, capped or managed currency"),
+        ("margin-distance", risk.MarginDistance, "NAV at least 3 x the close-out level to open, 1.5 x to hold"),
+        ("expected-shortfall", risk.ExpectedShortfall, "expected shortfall of a day at most 3 % of NAV"),
+        ("stress-loss", risk.StressLoss, "loss in the worst scenario at most 15 % of NAV"),
+        ("weekend", risk.Weekend, "gross exposure at most 1.5 x NAV over a weekend, and nothing opened in it"),
+        ("price-sanity", risk.PriceSanity, "open nothing on a price that jumped and is not confirmed"),
+        ("spread-guard", risk.SpreadGuard, "open nothing at more than 4 x the usual spread"),
+        ("rollover-window", risk.RolloverWindow, "open nothing from 16:45 to 17:30 New York"),
+        ("financing-flip", risk.FinancingFlip, "hold nothing that costs after the mark-up, at a rebalance"),
+        ("fat-finger", risk.FatFinger, "no order above 30 % of NAV or 20 x the median opening"),
+        ("order-rate", risk.OrderRate, "at most 10 orders a minute and 200 a day, none twice"),
     ]
     return [
         *(Component(kind="strategy", name=n, config=c, factory=_itself, summary=s) for n, c, s in strategy),

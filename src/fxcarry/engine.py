@@ -27,13 +27,14 @@ from fxcarry.model import (
     FloatArray,
     Proposal,
     RiskState,
+    SentOrder,
     Stage,
     TradingState,
     Verdict,
 )
 from fxcarry.orders import Book, Leg, Plan, all_pairs, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
-from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
+from fxcarry.risk import RATE_BUDGET, SpreadGuard, Staleness, StopLoss, next_day_end, review, spreads
 from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
@@ -41,6 +42,7 @@ from fxcarry.universe import Universe
 
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
+_REMEMBERED = 1000  # orders
 
 
 def _always(block: Block) -> int:
@@ -109,8 +111,10 @@ class Engine:
         # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
         # and acts first: there is nothing to screen for that rule.
         self._screens: list[Callable[[Block], int | None]] = [
-            getattr(rule, "first_breach", _always) for rule in self.rules if type(rule) is not StopLoss
+            getattr(rule, "first_breach", _always) for rule in self._rules["held"] if type(rule) is not StopLoss
         ]
+        self._asks_spread = any(isinstance(rule, SpreadGuard) for rule in self.rules)
+        self._sent: list[SentOrder] = []  # what rules of orders are told
         self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
         self._is_open = False  # for live steps: the book is opened at the first
@@ -130,6 +134,7 @@ class Engine:
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
         self.book = self._open_book(currency)
+        self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in self.book.instruments]
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
@@ -352,7 +357,7 @@ class Engine:
         start, peak = state.day_start, state.high_water
         if self._seen is not None:  # the last tick ended a day, and its own decision has been made
             start, peak = self._seen, max(peak, self._seen)
-        block.day_start, block.high_water = start, peak
+        block.day_start, block.high_water, block.closeout = start, peak, self._closeout
         first: int | None = None
         if state.halt_until is not None or state.trading is TradingState.REDUCING:
             first = 0
@@ -420,7 +425,13 @@ class Engine:
             is_stale=None if self._stale is None else self._stale[tick],
             is_day_end=bool(self.clock.is_day_end[tick]),
             is_due=is_due,
+            currencies=self.universe,
+            closeout=self._closeout,
+            is_daily=self._is_daily,
         )
+        if self._asks_spread and proposal.stage == "target":
+            spread, usual = spreads(self.tape, tick)
+            proposal = attrs.evolve(proposal, spread=spread, usual_spread=usual)
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         findings = decision.findings
@@ -432,6 +443,7 @@ class Engine:
                 stage="orders",
                 weights=held.fractions(target, nav),
                 orders=self._plan(legs, account, reason),
+                recent=self._sent,
             )
             final = review(after, self._rules["orders"], view, account, self.state)
             self.journal.decide("orders", final)
@@ -447,6 +459,17 @@ class Engine:
         if legs:
             orders = self._plan(legs, account, reason)
             self.journal.intend(orders)
+            if self._rules["orders"]:
+                sent = [
+                    SentOrder(
+                        account.at,
+                        order.client_id,
+                        abs(units) * held.base_value[j] / nav,
+                        not is_reducing and held.units[j] * units <= 0,
+                    )
+                    for order, (j, _, units, _, is_reducing) in zip(orders, legs)
+                ]
+                self._sent = [*self._sent, *sent][-_REMEMBERED:]
         if self._intention is not None:
             self._keep_intention(findings)
         return orders
@@ -489,9 +512,7 @@ class Engine:
 
     def _keep_intention(self, findings: Sequence[Verdict]) -> None:
         """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
-        held_back = findings and any(
-            v.action in (Action.HALT_OPENING, Action.REJECT) or v.code == "QUOTE_STALE" for v in findings
-        )
+        held_back = any(v.retry or v.action in (Action.HALT_OPENING, Action.REJECT) for v in findings)
         if held_back or self.state.trading is TradingState.REDUCING:
             self._attempt += 1
         else:

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from fxcarry.conventions import trade_dates
 from fxcarry.errors import BadQuoteError, DataError, MissingDataError
 from fxcarry.model import FloatArray, Rate, check_currency
 
@@ -347,6 +348,20 @@ class MarketView:
         rows: FloatArray = self._columns.spot[max(0, self._row + 1 - n) : self._row + 1]
         return rows
 
+    def row_times(self, n: int) -> TimeArray:
+        """When the rows of :meth:`spot_rows` were observed (UTC)."""
+        return self._columns.times[max(0, self._row + 1 - n) : self._row + 1]
+
+    def day_rows(self, n: int) -> FloatArray:
+        """The last row of spot of each of the last ``n`` trading days that have one, the newest row last.
+
+        The same as :meth:`spot_rows` where there is one row a day.
+        """
+        ends, row = self._columns.day_ends, self._row
+        last = int(np.searchsorted(ends, row))  # day ends before this row
+        rows: FloatArray = self._columns.spot[[*ends[max(0, last + 1 - n) : last], row]]
+        return rows
+
     def _raw_rows(self, n: int) -> FloatArray:
         rows: FloatArray = self._columns.quoted[max(0, self._row + 1 - n) : self._row + 1]
         return rows
@@ -391,6 +406,7 @@ class MarketColumns:
     spot: FloatArray = attrs.field(init=False)
     tradable_carry: FloatArray = attrs.field(init=False)
     _made: tuple[FloatArray, FloatArray] | None = attrs.field(init=False, default=None)
+    _day_ends: NDArray[np.intp] | None = attrs.field(init=False, default=None)
     _index: Any = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -413,6 +429,14 @@ class MarketColumns:
     def financing_short(self) -> FloatArray:
         """Annual financing of being short each currency; made when first asked for."""
         return self._made_financing()[1]
+
+    @property
+    def day_ends(self) -> NDArray[np.intp]:
+        """The rows that are the last of their trading day, the very last row included; made when first asked for."""
+        if self._day_ends is None:
+            days = trade_dates(self.times - np.timedelta64(1, "ns"))  # a 17:00 ends its day
+            self._day_ends = np.flatnonzero(np.append(days[1:] != days[:-1], True))
+        return self._day_ends
 
     def _made_financing(self) -> tuple[FloatArray, FloatArray]:
         if self._made is None:

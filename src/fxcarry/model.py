@@ -355,7 +355,8 @@ class Verdict:
 
     ``caps`` are upper bounds on the size of each leg (fraction of NAV, order of the proposal's legs), None = no bound.
     ``headroom`` is the distance to the limit in the rule's own unit, negative when past it. ``latch`` holds until a
-    person lifts it; ``until`` ends a halt by itself. ``facts`` are the inputs, for the journal.
+    person lifts it; ``until`` ends a halt by itself. ``retry`` says that what was cut is only delayed: the standing
+    target is tried again at the next tick. ``facts`` are the inputs, for the journal.
     """
 
     rule: str
@@ -366,9 +367,22 @@ class Verdict:
     latch: bool = False
     until: datetime | None = None
     facts: Mapping[str, Any] = _NO_FACTS
+    retry: bool = False
 
 
 Stage = Literal["target", "held", "orders"]
+
+
+class SentOrder(NamedTuple):
+    """An order that was sent before: when, by which client id, and how large (|notional| as a fraction of NAV then).
+
+    ``is_new``: it opened a position, rather than adding to one or reducing it.
+    """
+
+    at: datetime
+    client_id: str
+    size: float
+    is_new: bool
 
 
 @attrs.frozen(kw_only=True, eq=False, slots=False)
@@ -378,8 +392,14 @@ class Proposal:
     ``weights`` is the notional of each position: at stage "target" as a strategy's wish would have it, before rounding
     to whole units; at "held" as it is; at "orders" as it would be after ``orders``. ``held`` is what is held now.
     ``exposure`` (currencies × legs) turns leg weights into net exposure by currency, the account currency left out.
-    ``signal`` is each currency's carry. ``adverse`` is each open position's move against its average entry on the
-    closing side (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs whose quote is too old.
+    ``signal`` is each currency's carry, ``currencies`` are their codes. ``adverse`` is each open position's move
+    against its average entry on the closing side (fraction, > 0 = losing; NaN where flat), ``is_stale`` marks legs
+    whose quote is too old.
+
+    ``closeout`` is the NAV at which the venue closes out, per notional of each leg (margin rate × close-out level).
+    ``spread`` is each leg's bid/ask spread now and ``usual_spread`` its median at this time of day, both relative, NaN
+    where not known; ``recent`` are the orders sent before, oldest first: an engine fills these for rules that ask.
+    ``is_daily``: every tick is a 17:00 New York, an order goes out with the next day's quote.
 
     ``sizes`` (|weights|), their maximum ``largest`` and sum ``gross``, ``net`` (net exposure by currency) and
     ``worst`` (the largest adverse move) follow from these.
@@ -397,6 +417,12 @@ class Proposal:
     is_day_end: bool = False
     is_due: bool = False
     orders: Sequence[Order] = ()
+    currencies: Sequence[str] = ()
+    closeout: Sequence[float] = ()
+    spread: Sequence[float] = ()
+    usual_spread: Sequence[float] = ()
+    is_daily: bool = False
+    recent: Sequence[SentOrder] = ()
     sizes: list[float] = attrs.field(init=False)
     largest: float = attrs.field(init=False)
     gross: float = attrs.field(init=False)

@@ -159,8 +159,8 @@ class RiskRule(Protocol):
 
     Three members are optional and make a run faster, never different. ``stages``: the stages at which its answer can
     differ (default: all). ``is_quiet(proposal, state) -> bool``: True only if it would allow the proposal.
-    ``first_breach(block) -> int | None``: the first tick of a block at which it might bite; a rule without it is asked
-    at every tick.
+    ``first_breach(block) -> int | None``: the first tick of a block at which it might bite; a rule of stage "held"
+    without it is asked at every tick.
     """
 
     @property

@@ -117,7 +117,8 @@ class Block:
 
     ``units`` and ``average`` are what is held. No position is larger than ``size_bound`` at any tick, nor is their sum
     larger than ``gross_bound`` (account currency): with ``nav_min`` and ``nav_max`` they let a rule pass a quiet block
-    at a glance. ``day_start`` and ``high_water`` are the risk state before the first tick, set by the engine.
+    at a glance. ``day_start`` and ``high_water`` are the risk state before the first tick, ``closeout`` is the NAV at
+    which the venue closes out per notional of each instrument; the engine sets all three.
     """
 
     tape: Tape
@@ -127,6 +128,7 @@ class Block:
     average: Sequence[float]
     day_start: float = np.nan
     high_water: float = np.nan
+    closeout: Sequence[float] = ()
     nav_min: float = attrs.field(init=False)
     nav_max: float = attrs.field(init=False)
     size_bound: float = attrs.field(init=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -16,32 +17,50 @@ from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.engine import Engine
 from fxcarry.market import MarketHistory, RateSeries
-from fxcarry.model import Action, FloatArray, Instrument, Pair, Proposal, RiskState, Stage, TradingState, Verdict
+from fxcarry.model import (
+    Action,
+    FloatArray,
+    Instrument,
+    Order,
+    Pair,
+    Proposal,
+    RiskState,
+    SentOrder,
+    Stage,
+    TradingState,
+    Verdict,
+)
 from fxcarry.orders import Book
 from fxcarry.protocols import RiskRule
 from fxcarry.risk import (
+    Code,
     DailyLoss,
     Drawdown,
+    FinancingFlip,
+    MarginDistance,
     MaxCurrenciesPerSide,
     MaxExposure,
     MaxPosition,
     Staleness,
     StopLoss,
+    Weekend,
     default_rules,
+    professional_rules,
     review,
 )
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block
 from fxcarry.testing import account as account_of
+from fxcarry.testing import market_history, view_at
 
 quick = settings(max_examples=100, deadline=None, derandomize=True)
 AT = datetime(2025, 3, 12, 21, tzinfo=UTC)
 ACCOUNT = account_of(1_000_000, at=AT)
-VIEW: Any = None
 LEGS = ("EURUSD", "AUDUSD", "GBPUSD", "USDJPY", "USDCHF", "NZDUSD")
 CURRENCIES = ("EUR", "AUD", "GBP", "JPY", "CHF", "NZD")
 BOOK = Book.of(CURRENCIES, "USD", {name: Instrument(name=name, exposure=Pair.parse(name)) for name in LEGS})
 
+VIEW = view_at(market_history(CURRENCIES, days=130))
 SEEDS = st.integers(0, 2**32 - 1)
 # Values at, just below and just above the limits come up often.
 SIZES = [0.0, 0.01, 0.0101, 0.05, 0.1, 0.2, 0.30, 0.3000001, 0.33, 0.331, 0.5, 0.6, 0.601, 1.0]
@@ -72,6 +91,16 @@ def make_proposal(seed: int, stage: Stage | None = None) -> Proposal:
         is_stale=random.random(6) < 0.4 if random.random() < 0.5 else None,
         is_day_end=bool(random.integers(2)),
         is_due=bool(random.integers(2)) and chosen != "held",
+        currencies=CURRENCIES,
+        closeout=(random.choice([0.005, 1 / 60, 0.1, 0.25]) * np.ones(6)).tolist(),
+        spread=random.choice([1e-4, 4e-4, 4.001e-4, 1e-3, np.nan], 6).tolist(),
+        usual_spread=random.choice([1e-4, 2e-4, np.nan], 6).tolist(),
+        is_daily=bool(random.integers(2)),
+        orders=[Order(client_id=str(i), instrument=LEGS[i], units=Decimal(1)) for i in range(random.integers(7))],
+        recent=[
+            SentOrder(AT - timedelta(seconds=int(s)), str(s + 3), float(random.choice(SIZES)), bool(s % 2))
+            for s in np.sort(random.integers(0, 100_000 if random.random() < 0.5 else 90, random.integers(30)))[::-1]
+        ],
     )
 
 
@@ -92,7 +121,12 @@ def proposals(stage: Stage | None = None) -> st.SearchStrategy[Proposal]:
 
 navs = st.sampled_from(NAVS)
 risk_states = SEEDS.map(make_state)
-rules = st.sampled_from(default_rules())
+default = st.sampled_from(default_rules())
+rules = st.sampled_from(professional_rules())
+MOMENTS = [  # at 17:00, at noon, and before, in and after a weekend
+    AT + timedelta(hours=h) for h in (0, 19, 24, 24.5, 30, 46.99, 47, 48, 70, 96, 97, 100)
+]
+accounts = st.sampled_from(MOMENTS).map(lambda at: account_of(1_000_000, at=at))
 
 
 @attrs.frozen
@@ -117,6 +151,7 @@ def make_third(seed: int) -> Third:
 
 third_parties = SEEDS.map(make_third)
 sets_of_rules = st.lists(st.one_of(rules, third_parties), max_size=5)
+simple_sets = st.lists(st.one_of(default, third_parties), max_size=5)
 
 
 def judge(proposal: Proposal, rules: Sequence[RiskRule], state: RiskState) -> Any:
@@ -127,14 +162,16 @@ def judge(proposal: Proposal, rules: Sequence[RiskRule], state: RiskState) -> An
 
 
 @settings(max_examples=250, deadline=None, derandomize=True)
-@given(rules, proposals(), risk_states)
-def test_a_quiet_rule_allows(rule: Any, proposal: Proposal, state: RiskState) -> None:
-    verdict = rule(proposal, VIEW, ACCOUNT, state)
+@given(rules, proposals(), risk_states, accounts)
+def test_a_quiet_rule_allows(rule: Any, proposal: Proposal, state: RiskState, account: Any) -> None:
+    verdict = rule(proposal, VIEW, account, state)
     assert verdict.rule == rule.name
-    if rule.is_quiet(proposal, state):
+    if hasattr(rule, "is_quiet") and rule.is_quiet(proposal, state):
         assert verdict.action is Action.ALLOW
-    if proposal.stage not in rule.stages and rule.is_quiet(proposal, state):
-        assert verdict.action is Action.ALLOW
+    if proposal.stage not in rule.stages:
+        assert verdict.action is Action.ALLOW or rule in default_rules()
+    assert verdict.code == Code.OK or verdict.action is not Action.ALLOW
+    assert verdict.code in set(Code)
 
 
 @quick
@@ -181,7 +218,8 @@ def test_reductions_are_never_blocked(proposal: Proposal, rules: Any, state: Ris
 def test_a_reduction_is_taken_as_it_is_unless_something_closes(proposal: Proposal, state: RiskState) -> None:
     assume(state.trading is not TradingState.HALTED)
     calm = attrs.evolve(proposal, adverse=())
-    decision = judge(calm, [MaxPosition(), MaxExposure(), DailyLoss(), Staleness()], state)
+    closing = (StopLoss, Drawdown, MarginDistance, Weekend, FinancingFlip, MaxCurrenciesPerSide)
+    decision = judge(calm, [rule for rule in professional_rules() if not isinstance(rule, closing)], state)
     smaller = (proposal.weights * proposal.held > 0) & (np.abs(proposal.weights) <= np.abs(proposal.held))
     np.testing.assert_array_equal(decision.weights[smaller], proposal.weights[smaller])
 
@@ -198,7 +236,7 @@ def test_the_order_of_rules_has_no_meaning(proposal: Proposal, rules: Any, state
 
 
 @quick
-@given(proposals(), sets_of_rules, third_parties, risk_states)
+@given(proposals(), simple_sets, third_parties, risk_states)
 def test_one_rule_more_never_allows_more(proposal: Proposal, rules: Any, more: Any, state: RiskState) -> None:
     assume(more.verdict.action is not Action.ALLOW)
     assume(not any(isinstance(r, MaxExposure | MaxCurrenciesPerSide) for r in rules))  # their caps depend on the whole
@@ -344,6 +382,11 @@ def held_book(seed: int, volatility: float, intraday: bool, days: int) -> Engine
             Drawdown(),
             Drawdown(0.02),
             Staleness(),
+            MarginDistance(),
+            MarginDistance(opening=1.3, closing=1.1),
+            Weekend(),
+            Weekend(limit=0.5, lead_hours=1.0),
+            Weekend(limit=0.2, lead_hours=40.0),
         ]
     ),
 )
@@ -360,7 +403,7 @@ def test_what_first_breach_passes_over_stepping_finds_quiet(
     nav = columns.nav[first : first + same]
     state = RiskState(day_start=1_000_000.0, high_water=1_000_000.0)
     block = Block(tape, first, nav, units.tolist(), average.tolist(), np.inf)
-    block.day_start, block.high_water = state.day_start, state.high_water
+    block.day_start, block.high_water, block.closeout = state.day_start, state.high_water, [0.25] * len(units)
     found = rule.first_breach(block)
     assert found is None or 0 <= found < len(nav)
     for tick in range(len(nav) if found is None else found):
@@ -379,8 +422,10 @@ def test_what_first_breach_passes_over_stepping_finds_quiet(
             signal=np.zeros(len(CURRENCIES)),
             adverse=tuple(np.where(units == 0, np.nan, adverse).tolist()),
             is_day_end=bool(tape.is_day_end[here]),
+            closeout=block.closeout,
         )
-        assert rule(proposal, VIEW, ACCOUNT, state).action is Action.ALLOW, (tick, found, len(nav))
+        account = account_of(float(nav[tick]), at=tape.instant(here))
+        assert rule(proposal, VIEW, account, state).action is Action.ALLOW, (tick, found, len(nav))
         if tape.is_day_end[here]:
             state = state.at_day_end(float(nav[tick]), float(nav[tick]))
 
