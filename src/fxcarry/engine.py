@@ -133,8 +133,7 @@ class Engine:
         clock = self.clock = SteppedClock.over(history, start, end, self.rebalance)
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
-        self.book = self._open_book(currency)
-        self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in self.book.instruments]
+        self._open_book(currency)
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
@@ -192,14 +191,17 @@ class Engine:
         """
         if self.feed is None:
             raise ConfigError("the engine has no feed to look at", hint="pass feed=")
+        if self._asks_spread:
+            raise ConfigError("the rule spread-guard needs stored history", hint="leave it out of a live engine")
         snapshot = self.feed.snapshot(at)
         known = self.feed.history(None, at + timedelta(microseconds=1))
         history = known.in_currency(self.broker.account_currency, self.universe)
         self.clock = SteppedClock.until(history, at, self.rebalance)
         if not self._is_open:
-            self.book = self._open_book(self.broker.account_currency)
+            self._open_book(self.broker.account_currency)
             self.journal.follow(self.broker.log, self.broker.find_orders)
             self._is_open = True
+        self._is_daily = history.interval >= timedelta(hours=20)
         self.columns = self.columns_of(history, self.clock)
         stale = self._stale_ticks(history, self.clock.last())
         tick = len(self.clock) - 1
@@ -275,16 +277,16 @@ class Engine:
         if now is None and (target is not None or before is not None):
             self.journal.end_intention(at, "acted on" if self.state.trading is TradingState.ACTIVE else "given up")
 
-    def _open_book(self, currency: str) -> Book:
+    def _open_book(self, currency: str) -> None:
         """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
-        if self.routing is None:
-            pairs = market_pairs(self.universe, currency)
-            return Book.of(self.universe, currency, self.broker.get_instruments(pairs))
-        offered = self.broker.get_instruments(all_pairs(self.universe, currency))
-        book = Book.of(self.universe, currency, offered)
-        trading = np.array([self.costs.per_turnover(i.exposure) for i in book.instruments])
-        holding = attrs.evolve(self.broker.maker, financing=self.financing).markup() * self.routing.horizon
-        return RoutedBook.over(book, trading, holding)
+        of = market_pairs if self.routing is None else all_pairs
+        book = Book.of(self.universe, currency, self.broker.get_instruments(of(self.universe, currency)))
+        if self.routing is not None:
+            trading = np.array([self.costs.per_turnover(i.exposure) for i in book.instruments])
+            holding = attrs.evolve(self.broker.maker, financing=self.financing).markup() * self.routing.horizon
+            book = RoutedBook.over(book, trading, holding)
+        self.book: Book = book
+        self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in book.instruments]
 
     def columns_of(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
         """What views at the ticks of a clock are cut from; ``history`` is in account currency."""
