@@ -26,7 +26,7 @@ import fxcarry
 from fxcarry import Engine, MemoryFeed, SimBroker
 from fxcarry.config import effective, load_config, to_toml
 from fxcarry.errors import ConfigError, DataError, JournalError, JournalLocked, LedgerError
-from fxcarry.journal import Command, Intention, Journal, MemoryJournal, SqliteJournal, export
+from fxcarry.journal import Command, Intention, Journal, JournalLock, MemoryJournal, SqliteJournal, export
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Action,
@@ -815,6 +815,41 @@ def test_two_processes_write_to_one_journal(tmp_path: Path) -> None:
         ids = [o.client_id for o in journal.orders]
         assert sorted(ids) == sorted(f"{name}-{n}" for name in "ab" for n in range(40))
         assert len(journal.table("runs")) == 2
+
+
+def test_an_engine_stopped_in_the_middle_of_a_write_is_killed_and_the_journal_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+        from fxcarry.journal import JournalLock
+        JournalLock(sys.argv[1]).acquire()
+        with journal.atomic():
+            journal.intend([order("half")])
+            print("writing", flush=True)
+            import time
+            time.sleep(60)
+    """
+    monkeypatch.setattr("fxcarry.journal.sqlite._PATIENCE", 0.05)
+    process = run(code, tmp_path / "j.db")
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "writing\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        emergency = JournalLock(tmp_path / "j.db")
+        emergency.seize()
+        with SqliteJournal(tmp_path / "j.db", account_id="A1") as journal:
+            with pytest.raises(JournalLocked):
+                journal.transition(AT, STATE)
+            holder = emergency.holder()
+            assert holder is not None
+            assert holder.kill()
+            process.wait(10)
+            journal.transition(AT, STATE)
+            assert journal.state() == STATE
+            assert journal.orders == []
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from fxcarry.model import (
 )
 from fxcarry.simulation import SimBroker
 
-few = settings(max_examples=15, deadline=None, derandomize=True)
+few = settings(max_examples=8, deadline=None, derandomize=True)
 PRICE = {"EURUSD": 1.1, "GBPUSD": 1.25, "USDCAD": 1.4, "USDJPY": 150.0}
 WORTH = {"EUR": 1.1, "GBP": 1.25, "CAD": 0.71, "JPY": 1 / 150, "USD": 1.0}
 TRADED = ("EURUSD", "USDJPY", "USDCAD", "EURGBP", "GBPJPY")

@@ -67,7 +67,9 @@ def _mid(pair: Pair, mids: Mapping[Pair, Decimal]) -> Decimal:
         return mids[pair]
     if pair.inverse in mids:
         return 1 / mids[pair.inverse]
-    raise MissingDataError(f"no price of {pair}", hint="value the book at an instant with a quote of every pair")
+    raise MissingDataError(
+        f"no price of {Pair.market(*pair)}", hint="value the book at an instant with a quote of every pair"
+    )
 
 
 @attrs.define(kw_only=True)
