@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from threading import Event
+from time import sleep
 from types import FrameType
 
 import attrs
@@ -22,6 +24,8 @@ from fxcarry.conventions import is_open
 from fxcarry.engine import Engine
 from fxcarry.journal import Command, JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, from_ns
+from fxcarry.model import OrderResult, TradingState
+from fxcarry.protocols import Broker
 
 _LOG = logging.getLogger("fxcarry")
 Told = Callable[[datetime, Engine], None]
@@ -44,6 +48,48 @@ def wall_instants(every: timedelta, now: Callable[[], datetime] = lambda: dateti
         at = midnight + ((at - midnight) // every + 1) * every
         if is_open(at - timedelta(microseconds=1)):  # 17:00 of a Friday belongs to the session it ends
             yield at
+
+
+@attrs.frozen(kw_only=True)
+class Liquidation:
+    """What an emergency did: ``killed`` is the pid of an engine that did not obey, ``closing`` the orders that close,
+    ``open`` what the venue still holds by instrument, read again afterwards: it fills at the next quote.
+    """
+
+    killed: int | None
+    closing: tuple[OrderResult, ...]
+    open: Mapping[str, Decimal]
+
+
+def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: datetime) -> Liquidation:
+    """Close everything from this process, whatever the engine is doing.
+
+    The fence is raised first, so that an engine that wakes up sends nothing; one that is still alive is killed, since
+    it may hang in the middle of a write. Then the account is ours: trading is halted in the journal (``OPERATOR``, until
+    somebody resumes), working orders are cancelled, every position gets a closing order, and the venue is read again.
+    """
+    lock.seize()
+    holder, killed = lock.holder(), None
+    if holder is not None and holder.kill():
+        killed = holder.pid
+        while holder.is_alive():
+            sleep(0.01)
+    with lock:
+        with journal.atomic():
+            state = journal.state()
+            if state is not None:
+                halted = attrs.evolve(
+                    state, trading=TradingState.HALTED, latch="OPERATOR", halt_until=None, halted_at=None
+                )
+                journal.transition(at, halted)
+            for command in journal.commands():
+                if command.kind == "flatten":
+                    journal.take(command, at)
+        broker.connect()
+        closing = tuple(broker.close_all_positions())
+        journal.record(closing, at)
+        held = {name: position.units for name, position in broker.get_positions().items()}
+    return Liquidation(killed=killed, closing=closing, open=held)
 
 
 @attrs.define(kw_only=True, eq=False)

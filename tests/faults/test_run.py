@@ -180,6 +180,37 @@ def test_pause_resume_and_flatten_from_another_process(desk: Path) -> None:
     assert "resume needs a reason" in err
 
 
+@pytest.mark.parametrize("looked", [9, 14])
+def test_flatten_works_while_the_engine_is_stopped(desk: Path, looked: int) -> None:
+    """SIGSTOP holds the process wherever it is, in the middle of a write too; it obeys nothing but SIGKILL."""
+    process = replay()
+    await_looks(desk, looked)
+    process.send_signal(signal.SIGSTOP)
+    done = told("flatten", "--reason", "it hangs", "--patience", "0.2")
+    assert done["killed"] == process.pid
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    now = told("status")
+    assert (now["trading"], now["latch"], now["running"]) == ("halted", "OPERATOR", False)
+    assert now["commands_waiting"] == []
+    end = finished(replay())  # the next engine closes what is left, and opens nothing
+    assert (end["trading"], end["latch"]) == ("halted", "OPERATOR")
+    paper = rows(desk / "fxcarry-state" / "paper.sqlite", "SELECT state FROM account")
+    held = json.loads(paper[0][0])["positions"]
+    assert all(units[0] == 0 for units in held.values())
+
+
+def test_flatten_without_an_engine_closes_from_here(desk: Path) -> None:
+    finished(start("run", "--json", "--replay", FIRST, "--until", "2020-02-05"))
+    done = told("flatten")
+    assert (done["taken_by"], done["killed"]) == ("this process", None)
+    assert len(done["closing"]) == len(done["open"]) > 0
+    assert told("flatten")["open"].keys() == done["open"].keys()  # again: nothing is sold twice
+    finished(replay())
+    state = json.loads(rows(desk / "fxcarry-state" / "paper.sqlite", "SELECT state FROM account")[0][0])
+    assert all(units[0] == 0 for units in state["positions"].values())
+
+
 def test_a_pause_opens_nothing_until_it_is_lifted(desk: Path) -> None:
     finished(start("run", "--json", "--replay", FIRST, "--until", "2020-02-05"))
     journal = desk / "fxcarry-state" / "journal.sqlite"

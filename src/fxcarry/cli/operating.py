@@ -219,4 +219,69 @@ reduce = _control("reduce", "Open nothing and only reduce until somebody resumes
 resume = _control(
     "resume", "Lift a pause or a halt. The day and the drawdown are measured from now on.", needs_reason=True
 )
-flatten = _control("flatten", "Close everything at the next look, cancel what waits, and halt until somebody resumes.")
+
+
+@click.command()
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
+@click.option(
+    "--patience", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds to wait for a running engine."
+)
+@_state_option
+@config_option
+@json_option
+def flatten(reason: str, patience: float, folder: str, config_path: str | None, as_json: bool) -> None:
+    """Emergency: cancel what waits, close everything, and halt until somebody resumes.
+
+    A running engine is asked first. One that does not obey in time, hangs or is gone is shut out, killed if it is still
+    there, and everything is closed from here.
+    """
+    import time as clock
+
+    from fxcarry.build import paper_broker
+    from fxcarry.daemon import take_over
+    from fxcarry.errors import JournalLocked
+    from fxcarry.journal import JournalLock, SqliteJournal
+
+    settings, path = load(config_path), _journal_path(folder)
+    lock = JournalLock(path)
+    until, given = clock.monotonic() + patience, None
+    with SqliteJournal.existing(path) as journal:
+        try:
+            given = journal.command("flatten", by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+            while _is_running(lock) and clock.monotonic() < until:
+                if given.id not in {c.id for c in journal.commands()}:
+                    _told_of(None, as_json, "the running engine has taken it and closes everything at the next quote")
+                    return
+                clock.sleep(0.05)
+        except JournalLocked:  # it hangs in the middle of a write
+            pass
+    lock.seize()
+    holder = lock.holder()
+    if given is None and holder is not None:
+        holder.kill()
+    with SqliteJournal.existing(path) as journal:
+        if given is None:
+            journal.command("flatten", by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+        done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
+    who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
+    left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
+    _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
+
+
+def _is_running(lock: Any) -> bool:
+    holder = lock.holder()
+    return holder is not None and holder.is_alive()
+
+
+def _told_of(done: Any, as_json: bool, text: str) -> None:
+    if as_json:
+        emit(
+            {
+                "taken_by": "engine" if done is None else "this process",
+                "killed": None if done is None else done.killed,
+                "closing": [] if done is None else [r.client_id for r in done.closing],
+                "open": {} if done is None else {name: str(units) for name, units in done.open.items()},
+            }
+        )
+    else:
+        click.echo(f"flatten: {text}")
