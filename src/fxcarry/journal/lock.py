@@ -238,10 +238,14 @@ def _forgetting(lock: weakref.ref[JournalLock]) -> Callable[[], None]:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in clock ticks since boot, with the boot it was in; "" where the system does not say."""
+    """When a process began, in clock ticks since boot, with the boot it was in; "" where the system does not say.
+
+    One that has ended and that nobody has waited for yet ("Z") began never: it is no process any more.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
-    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"
+    state, *rest = stat.rpartition(")")[2].split()
+    return "ended" if state == "Z" else f"{boot}/{rest[18]}"
