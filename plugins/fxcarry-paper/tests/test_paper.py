@@ -163,11 +163,12 @@ def ended_well(child: int) -> bool:
     return not os.WIFSIGNALED(status)
 
 
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path) -> None:
-    count, draw, killed = 60, random.Random(1), 0
+@pytest.mark.parametrize("frictions", [None, ROUGH])
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path, frictions: Frictions | None) -> None:
+    count, draw, killed = 100, random.Random(1), 0
     snapshots = market(count)
     for _ in range(300):
-        child = in_a_process(lambda: go_on(paper(path), snapshots))
+        child = in_a_process(lambda: go_on(paper(path, frictions=frictions), snapshots))
         if killed < 40:
             time.sleep(draw.uniform(0.002, 0.03))
             os.kill(child, signal.SIGKILL)
@@ -175,8 +176,8 @@ def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path
             break
         killed += 1
     assert killed >= 20
-    made = paper(path)
-    assert outcome(made, count) == whole(count)
+    made = paper(path, frictions=frictions)
+    assert outcome(made, count) == whole(count, frictions=frictions)
     made.close()
 
 
