@@ -131,6 +131,18 @@ def test_a_reduction_in_parts_never_goes_through_zero() -> None:
     assert (result(broker, "close").status, broker.get_positions()) == (OrderStatus.FILLED, {})
 
 
+def test_a_large_reduction_of_nothing_is_cancelled_whole() -> None:
+    broker = venue(largest_fill=10_000.0)
+    broker.place_market_order(order(50_000, is_reducing=True))
+    broker.sync(snapshot("12 14:00", {"EURUSD": "1.00"}))
+    assert (result(broker).status, broker.waiting()) == (OrderStatus.CANCELLED, {})
+    broker.place_market_order(order(-3_000, "short"))
+    broker.place_market_order(order(50_000, "close", is_reducing=True))
+    broker.sync(snapshot("12 14:01", {"EURUSD": "1.00"}))
+    assert fills(broker) == [("short", -3000, 1.0), ("close", 3000, 1.0)]  # what the same quote has opened
+    assert (result(broker, "close").status, broker.waiting()) == (OrderStatus.FILLED, {})
+
+
 def test_one_unit_fills_however_little_a_quote_takes() -> None:
     broker = venue(largest_fill=0.5)
     broker.place_market_order(order(2))

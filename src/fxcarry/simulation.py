@@ -466,26 +466,8 @@ class SimBroker:
             if still:
                 waiting.append((orders, still, earliest))
         self._pending = waiting
-        if self.frictions.largest_fill is not None:
-            trades = self._cut_to_size(tick, trades, self.frictions.largest_fill)
-        self._fill(tick, trades)
+        self._fill(tick, trades, self.frictions.largest_fill)
         self._refresh()
-
-    def _cut_to_size(self, tick: int, trades: Sequence[_Trade], largest: float) -> list[_Trade]:
-        """What of these trades fills at one quote, in whole units, at least one; the rest waits for the next quote."""
-        cut = []
-        for j, units, is_reducing, stop_fraction, orders, place in trades:
-            held = self._units[j]
-            if is_reducing and units * held < 0 and abs(units) > abs(held):
-                units = -held
-            most = max(1.0, math.floor(largest / self._loaded().base_value[tick, j]))
-            if abs(units) > most:
-                filled = math.copysign(most, units)
-                rest = attrs.evolve(orders[place], units=to_decimal(units - filled))
-                self._pending.append(((rest,), (0,), None))
-                units = filled
-            cut.append((j, units, is_reducing, stop_fraction, orders, place))
-        return cut
 
     def _is_marketable(self, tick: int, j: int, order: Order) -> bool:
         if order.limit_price is None:
@@ -493,8 +475,11 @@ class SimBroker:
         closing, limit = self._loaded().closing[tick], float(order.limit_price)
         return bool(-closing[len(self.names) + j] <= limit) if order.units > 0 else bool(closing[j] >= limit)
 
-    def _fill(self, tick: int, trades: Sequence[_Trade]) -> None:
-        """Fill at the closing side of one tick. ``_refresh`` follows the last fill of a tick."""
+    def _fill(self, tick: int, trades: Sequence[_Trade], largest: float | None = None) -> None:
+        """Fill at the closing side of one tick. ``_refresh`` follows the last fill of a tick.
+
+        Of each trade ``largest`` (account currency, None = all) fills, in whole units and at least one; the rest waits.
+        """
         tape, log, rate, scale = self._loaded(), self.log, self._commission, self._scale
         closing, mids, worth = tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist()
         all_units, entries, fees, count = self._units, self._average, self._conversion_fee, len(mids)
@@ -506,6 +491,10 @@ class SimBroker:
                     continue
                 if abs(traded) > abs(held):
                     traded = -held
+            if largest is not None and abs(traded) > (most := max(1.0, math.floor(largest / worth[j]))):
+                rest = traded - math.copysign(most, traded)
+                self._pending.append(((attrs.evolve(orders[place], units=to_decimal(rest)),), (0,), None))
+                traded -= rest
             price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
             now, average = held + traded, entry
             realized, posted = 0.0, 0

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 PAIRS = [Pair.parse(p) for p in ("EURUSD", "USDJPY", "AUDJPY")]
 LEVEL = {"EURUSD": 1.1, "USDJPY": 150.0, "AUDUSD": 0.65}
 ABOUT: dict[str, Any] = {"cash": 100_000, "costs": Costs(commission_bps=0.2), "financing": BenchmarkFinancing(0.01)}
-BEGIN = datetime(2025, 3, 10, 6, tzinfo=UTC)  # a Monday; 17:00 New York is 21:00
+BEGIN = datetime(2025, 3, 10, 11, tzinfo=UTC)  # a Monday; 17:00 New York is 21:00
 ROUGH = Frictions(latency=timedelta(hours=6), largest_fill=9_000, reject_rate=0.2, seed=3, conversion_fee=0.005)
 
 
@@ -53,7 +53,7 @@ def market(count: int) -> list[Snapshot]:
 
 def orders(n: int) -> list[Order]:
     """What is ordered after snapshot ``n``, the same whenever it is asked."""
-    draw = random.Random(n)
+    draw = random.Random(n + 1)
     return [
         Order(
             client_id=f"{n}-{pair}",
@@ -163,25 +163,26 @@ def ended_well(child: int) -> bool:
     return not os.WIFSIGNALED(status)
 
 
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path) -> None:
-    count, draw, killed = 60, random.Random(1), 0
+@pytest.mark.parametrize("frictions", [None, ROUGH])
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path, frictions: Frictions | None) -> None:
+    count, draw, killed = 100, random.Random(1), 0
     snapshots = market(count)
     for _ in range(300):
-        child = in_a_process(lambda: go_on(paper(path), snapshots))
-        if killed < 40:
+        child = in_a_process(lambda: go_on(paper(path, frictions=frictions), snapshots))
+        if killed < 25:
             time.sleep(draw.uniform(0.002, 0.03))
             os.kill(child, signal.SIGKILL)
         if ended_well(child):
             break
         killed += 1
     assert killed >= 20
-    made = paper(path)
-    assert outcome(made, count) == whole(count)
+    made = paper(path, frictions=frictions)
+    assert outcome(made, count) == whole(count, frictions=frictions)
     made.close()
 
 
 def test_killed_before_every_single_statement_it_goes_on_as_if_never_stopped(path: Path) -> None:
-    count, total = 4, 0
+    count, total = 3, 0
     snapshots, wanted = market(count), whole(count)
 
     def run(file: Path, last: int) -> None:

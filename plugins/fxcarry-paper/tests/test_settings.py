@@ -6,19 +6,25 @@ import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
-from fxcarry import MemoryFeed, SimBroker, backtest, plugins
+from fxcarry import Engine, MemoryFeed, SimBroker, backtest, plugins
 from fxcarry.build import build, resolve
+from fxcarry.clock import SteppedClock
 from fxcarry.config import Config, load_config
+from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError
+from fxcarry.financing import BenchmarkFinancing
 from fxcarry.frictions import Frictions
 from fxcarry.market import from_ns
 from fxcarry.plugins import Registry
+from fxcarry.risk import default_rules
 from fxcarry.strategies import Baseline
 from fxcarry.testing import market_history
+from fxcarry.testing.factories import G10
 from fxcarry_paper import PaperBroker, PaperConfig, fxcarry_components
 
 TEXT = """
@@ -85,6 +91,39 @@ def test_a_backtest_runs_on_the_same_venue_without_the_file(config: Config, tmp_
     plain = backtest(Baseline(), feed=feed, start=start, cash=50_000, markup=0.02)
     assert rough.stats["cost"] < plain.stats["cost"] < 0  # wider spreads at 17:00, a fee on profit and loss
     assert not (tmp_path / "paper.sqlite").exists()
+
+
+def test_an_engine_on_paper_ends_where_the_backtest_ends(tmp_path: Path) -> None:
+    """To the cent, over a run looked at tick by tick, with the file closed and read anew at every tenth one."""
+    history = market_history(days=150)
+    start = from_ns(history.times[2])
+    ends: dict[str, Engine] = {}
+    for name in ("stored", "paper"):
+        about: dict[str, Any] = {"cash": 30_000, "costs": Costs(), "financing": BenchmarkFinancing(0.01)}
+        broker = (
+            SimBroker(**about) if name == "stored" else PaperBroker(tmp_path / "p", account_id="simulated", **about)
+        )
+        ends[name] = engine = Engine(
+            feed=MemoryFeed(history), broker=broker, strategy=Baseline(), rules=default_rules(), universe=G10,
+            rebalance="weekly",
+        )  # fmt: skip
+        if name == "stored":
+            engine.run(start)
+        else:
+            for n, at in enumerate(SteppedClock.over(history, start, frequency="weekly").at):
+                engine.step(from_ns(at))
+                if n % 10 == 9:
+                    broker.close()
+    stored, paper = ends["stored"].broker, ends["paper"].broker
+    assert paper.get_account_balance() == stored.get_account_balance() != 30_000
+    assert paper.nav == pytest.approx(stored.nav, abs=0.005)
+
+    def booked(broker: SimBroker) -> list[Any]:
+        return [(t.id, t.kind, t.at, t.instrument, t.units, t.amount, t.client_id) for t in broker.transactions(None)]
+
+    assert booked(paper) == booked(stored)
+    assert {t.kind for t in paper.transactions(None)} == {"fill", "financing"}
+    paper.close()
 
 
 def test_the_component_stands_alone(tmp_path: Path) -> None:
