@@ -571,7 +571,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(history, tmp_path, monkeypa
     ran: list[str] = []
 
     def counted(strategy: Any, **settings: Any) -> Any:
-        ran.append(type(strategy).__name__)
+        ran.append(type(getattr(strategy, "inner", strategy)).__name__)
         return backtest(strategy, **settings)
 
     monkeypatch.setattr(running, "backtest", counted)
@@ -598,6 +598,45 @@ def test_an_interrupted_run_goes_on_where_it_stopped(history, tmp_path, monkeypa
     ran.clear()
     assert run("parts", resume=file).to_dict() == whole.to_dict()
     assert ran == ["Scheduled"] * 4
+
+
+@attrs.frozen
+class Costly:
+    """Flips every month, and is interrupted at its ``limit``-th question."""
+
+    asked: ClassVar[list[Any]] = []
+    limit: ClassVar[float] = math.inf
+    reads_account: ClassVar[bool] = False
+
+    def __call__(self, view: Any, account: Any) -> Mapping[str, float]:
+        if len(self.asked) >= Costly.limit:
+            raise KeyboardInterrupt
+        self.asked.append(view.as_of)
+        return {"EUR": 0.3 if view.as_of.month % 2 else -0.3}
+
+
+def test_within_a_run_it_goes_on_from_the_window_that_was_not_finished(history, tmp_path, registry, monkeypatch):
+    """One configuration, four test years: interrupted in the third, the decisions of two are not asked again."""
+    from fxcarry.walkforward.saved import Saved
+
+    monkeypatch.setattr(Saved, "seconds", 0.0)
+    run: dict[str, Any] = {"history": history, "trials": registry, "rules": [], **SHAPE}
+    monkeypatch.setattr(Costly, "asked", [])
+    whole = walk_forward(Costly(), **run)
+    count = len(Costly.asked) // 4  # four accounts: as traded, cheapest pairs, no mark-up, spot only
+    assert len(whole.windows) == 4
+    assert count >= 48
+    monkeypatch.setattr(Costly, "asked", [])
+    monkeypatch.setattr(Costly, "limit", 30)
+    with pytest.raises(KeyboardInterrupt):
+        walk_forward(Costly(), resume=tmp_path / "walk.json", **run)
+    monkeypatch.setattr(Costly, "asked", [])
+    monkeypatch.setattr(Costly, "limit", math.inf)
+    resumed = walk_forward(Costly(), resume=tmp_path / "walk.json", **run)
+    # Of one account, from December 2011 to January 2014: kept with the first decision after the second year's end.
+    assert len(Costly.asked) == 4 * count - 26
+    assert resumed.to_dict() == whole.to_dict()
+    assert resumed.nav.tolist() == whole.nav.tolist()
 
 
 def test_a_failed_candidate_is_remembered_too(history, tmp_path, registry):

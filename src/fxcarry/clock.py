@@ -98,5 +98,33 @@ class SteppedClock:
             is_due=is_day_end & is_due(day, frequency),
         )
 
+    @classmethod
+    def until(cls, history: MarketHistory, at: datetime, frequency: Frequency = "monthly") -> SteppedClock:
+        """Every 17:00 New York on a weekday from the first row of ``history`` to ``at``, and ``at`` itself, last.
+
+        A live look at the market: ``at`` may be any instant; it is a decision's only where it is a 17:00 that is due.
+        """
+        times, now = history.times, to_ns(at)
+        if not len(times) or times[0] > now:
+            raise MissingDataError(f"the history has no row up to {at:%Y-%m-%d %H:%M} UTC", hint="check the source")
+        first, last = trade_dates(just_before(np.array([times[0], now])))
+        weekdays = np.arange(first, last + 1)
+        ends = session_ends(weekdays[np.is_busday(weekdays)])
+        ticks = np.union1d(ends[(ends >= times[0]) & (ends <= now)], np.array([now], ends.dtype))
+        row = np.searchsorted(times, ticks, "right") - 1
+        day, is_day_end = trade_dates(just_before(ticks)), np.isin(ticks, ends)
+        return cls(
+            at=ticks,
+            day=day,
+            row=row,
+            is_fresh=np.diff(row, prepend=-1) > 0,
+            is_day_end=is_day_end,
+            is_due=is_day_end & is_due(day, frequency),
+        )
+
+    def last(self) -> SteppedClock:
+        """The last tick alone."""
+        return SteppedClock(*(getattr(self, a.name)[-1:] for a in attrs.fields(SteppedClock)))
+
     def __len__(self) -> int:
         return len(self.at)

@@ -116,6 +116,7 @@ class Engine:
         self._sent: list[SentOrder] = []  # what rules of orders are told
         self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
+        self._is_open = False  # for live steps: the book is opened at the first
 
     # -- running over stored history -------------------------------------------------------------------------------
 
@@ -176,6 +177,38 @@ class Engine:
             navs = self.broker.log.day_end_navs()
             self.state = self.state.at_day_end(float(navs[-1]), float(navs.max()))
         progress(total, total)
+
+    # -- running live ----------------------------------------------------------------------------------------------
+
+    def step(self, at: datetime) -> Account:
+        """One look at the market at ``at``, later than the one before: sync the venue, decide, send what is decided.
+
+        The strategy is asked where ``at`` is a 17:00 New York that is due; the rules are asked at every step. The feed
+        gives the quotes and, for views, every row known by ``at``. Steps at the ticks of a stored history make the run
+        that :meth:`run` makes of it, to the cent.
+        """
+        if self.feed is None:
+            raise ConfigError("the engine has no feed to look at", hint="pass feed=")
+        snapshot = self.feed.snapshot(at)
+        known = self.feed.history(None, at + timedelta(microseconds=1))
+        history = known.in_currency(self.broker.account_currency, self.universe)
+        self.clock = SteppedClock.until(history, at, self.rebalance)
+        if not self._is_open:
+            self.book = self._open_book(self.broker.account_currency)
+            self.journal.follow(self.broker.log, self.broker.find_orders)
+            self._is_open = True
+        self.columns = self.columns_of(history, self.clock)
+        stale = self._stale_ticks(history, self.clock.last())
+        tick = len(self.clock) - 1
+        self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
+        account = self.broker.sync(snapshot)
+        if self.broker.events:
+            self._note_events()
+        self._decide(tick, bool(self.clock.is_due[tick]))
+        if self.clock.is_day_end[tick]:  # the next day is measured from here
+            nav = self.broker.nav
+            self.state = self.state.at_day_end(nav, max(self.state.high_water, nav))
+        return account
 
     def _open_book(self, currency: str) -> Book:
         """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
@@ -323,7 +356,7 @@ class Engine:
             signal=self.columns.carry[tick],
             adverse=broker.adverse() if self.rules else (),
             is_stale=None if self._stale is None else self._stale[tick],
-            is_day_end=self._is_daily or bool(self.tape.is_day_end[tick]),
+            is_day_end=bool(self.clock.is_day_end[tick]),
             is_due=is_due,
             currencies=self.universe,
             closeout=self._closeout,

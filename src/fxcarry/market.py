@@ -77,11 +77,10 @@ class RateSeries:
                 hint="leave a missing rate out; it is never taken to be zero",
             )
         # The row in force after each row became usable: the latest as_of, then the latest vintage of it.
-        best, top = np.empty(len(usable), np.int64), 0
-        for i in range(len(usable)):
-            if (self.as_of[i], self.available_at[i]) >= (self.as_of[top], self.available_at[top]):
-                top = i
-            best[i] = top
+        by_rank = np.lexsort((self.available_at, self.as_of))
+        rank = np.empty(len(usable), np.int64)
+        rank[by_rank] = np.arange(len(usable))
+        best = by_rank[np.maximum.accumulate(rank)]
         object.__setattr__(self, "_usable", usable[order])
         object.__setattr__(self, "_best", best)
 
@@ -133,6 +132,8 @@ class RateSeries:
     def before(self, end: np.datetime64) -> RateSeries:
         """The same series without anything that became available at or after ``end``."""
         keep = self.available_at < end
+        if keep.all():
+            return self
         return attrs.evolve(self, as_of=self.as_of[keep], available_at=self.available_at[keep], value=self.value[keep])
 
 

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fxcarry.clock import SteppedClock
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.engine import Engine
+from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory, RateSeries, from_ns
@@ -165,14 +167,15 @@ class Case:
         cash: float = 1.0,
         until: int | None = None,
         strategy: Any = None,
+        live: bool = False,
     ) -> Engine:
-        """``until`` cuts the history after that many rows."""
+        """``until`` cuts the history after that many rows; ``live`` looks at the feed tick by tick."""
         history = make_history(self.seed, volatility=self.volatility, holes=self.holes, intraday=self.intraday)
         universe = tuple(c for c in (*LEVEL, "USD") if c != self.account)
         if until is not None:
             history = history.between(None, from_ns(history.times[until]))
         engine = Engine(
-            feed=None,
+            feed=MemoryFeed(history) if live else None,
             broker=SimBroker(
                 cash=CASH[self.account] * cash,
                 account_currency=self.account,
@@ -186,7 +189,11 @@ class Case:
             costs=Costs(),
             routing=LeastCost() if self.routed else None,
         )
-        engine.run(history=history.in_currency(self.account, universe), stepped=stepped)
+        if live:
+            for at in SteppedClock.over(history, frequency=self.schedule).at:
+                engine.step(from_ns(at))
+        else:
+            engine.run(history=history.in_currency(self.account, universe), stepped=stepped)
         return engine
 
 
@@ -240,6 +247,24 @@ def test_blocks_and_steps_are_the_same_run(case: Case) -> None:
     assert_same(block, stepped)
     assert trades(block) == trades(stepped)
     assert block.state.latch == stepped.state.latch
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(cases)
+def test_looking_tick_by_tick_at_a_feed_is_the_same_run(case: Case) -> None:
+    """What a live engine does with snapshots is what a backtest does with arrays, to the cent."""
+    case = attrs.evolve(case, holes=False)  # a snapshot has no gaps: it holds each last quote
+    block, live = case.run(), case.run(live=True)
+    for one, other in zip(trades(block), trades(live), strict=True):
+        assert (*one[:3], *one[4:]) == (*other[:3], *other[4:])
+        assert one[3] == pytest.approx(other[3], rel=1e-14)  # a cross price may be made in another order
+    assert block.broker.get_account_balance() == live.broker.get_account_balance()
+    assert block.broker.nav == pytest.approx(live.broker.nav, rel=1e-11)
+    assert (block.state.trading, block.state.latch, block.state.stopped) == (
+        live.state.trading,
+        live.state.latch,
+        live.state.stopped,
+    )
 
 
 # --- optional members of a strategy ---------------------------------------------------------------------------------

@@ -106,8 +106,9 @@ def walk_forward(
             as in
             :func:`fxcarry.backtest.backtest`.
         trials: where configurations are recorded; default: ``TrialRegistry()``.
-        resume: a file in which each candidate's run is kept, to go on after an interruption; it is made if need be, and
-            refused if it belongs to another run. Not for plain functions, which may have changed since.
+        resume: a file in which each candidate's run is kept, and of the run on its way what the strategy answered,
+            window by window, to go on after an interruption; it is made if need be, and refused if it belongs to
+            another run. Not for plain functions, which may have changed since.
         name: what the strategy is called in the result.
         progress: called with (runs done, runs in all).
 
@@ -291,7 +292,8 @@ class _Walk:
     def _track(self, number: int, first: date, last: date) -> Track:
         def run() -> Track:
             setting, strategy = self.tried[number]
-            result = self._backtest(strategy, first, last, rules=[])
+            asked = self.saved.remembered(f"{number} {first} {last}", strategy, self.planned)
+            result = self._backtest(asked, first, last, rules=[])
             returns = solvent_returns(result.books.nav)
             configuration = configuration_of(result, strategy)
             configuration["strategy"] = self._told(configuration["strategy"], setting)
@@ -349,7 +351,7 @@ class _Walk:
                 if kind == "no_rules" and not found["traded"][0].rules:
                     found[kind] = found["traded"]
                 else:
-                    found[kind] = [r for s in stretches if (r := self._stretch(s, choices, changes)) is not None]
+                    found[kind] = [r for s in stretches if (r := self._stretch(kind, s, choices, changes)) is not None]
                 if len(self.failed) > before:
                     break
                 self._tick()
@@ -368,7 +370,7 @@ class _Walk:
         return found
 
     def _stretch(
-        self, places: Sequence[int], choices: Sequence[int], changes: Mapping[str, Any]
+        self, kind: str, places: Sequence[int], choices: Sequence[int], changes: Mapping[str, Any]
     ) -> BacktestResult | None:
         """One account through some windows in a row; None where one of them failed on the way."""
         scheduled = Scheduled(
@@ -378,7 +380,8 @@ class _Walk:
         )
         opening = _day_before(self.planned[places[0]].test_start)
         try:
-            return self._backtest(scheduled, opening, self.planned[places[-1]].test_end - timedelta(1), **changes)
+            asked = self.saved.remembered(f"{kind} {opening}", scheduled, self.planned)
+            return self._backtest(asked, opening, self.planned[places[-1]].test_end - timedelta(1), **changes)
         except DataError as error:
             self.failed[places[scheduled.failed[-1] if scheduled.failed else 0]] = error
             return None

@@ -6,7 +6,10 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -16,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxcarry import __version__
+from fxcarry.answers import ask
 from fxcarry.errors import ConfigError, DataError
-from fxcarry.market import MarketHistory
-from fxcarry.model import FloatArray
+from fxcarry.market import MarketHistory, MarketView
+from fxcarry.model import Account, FloatArray
+from fxcarry.protocols import Strategy
+from fxcarry.walkforward.windows import Window
 
 _ERROR = "error"
 
@@ -32,12 +38,36 @@ class Track:
 
 
 class Saved:
-    """Tracks by name, each run once; in a file too, if there is one. A run that raised a DataError is kept as that."""
+    """Tracks by name, each run once; in a file too, if there is one. A run that raised a DataError is kept as that.
+
+    Of a run that is on its way the file keeps what the strategy has answered, window by window.
+    """
+
+    seconds = 1.0
+    """How long after a write the next window's end is not written: a quick run has no need of it."""
 
     def __init__(self, path: Path | None, key: str) -> None:
         self._path, self._key = path, key
         self._errors: dict[str, DataError] = {}
-        self._tracks: dict[str, Any] = {} if path is None else self._read(path)
+        self._tracks: dict[str, Any] = {}
+        self._answers: dict[str, dict[str, list[float]]] = {}
+        self._written = time.monotonic()
+        if path is not None:
+            self._tracks, self._answers = self._read(path)
+
+    def remembered(self, name: str, strategy: Strategy, windows: Sequence[Window]) -> Strategy:
+        """The strategy, asked for each decision of the run ``name`` once: what it answered before is not asked again.
+
+        After an interruption a run starts again, but only its arithmetic: the strategy is asked from the window on that
+        was not finished.
+        """
+        if self._path is None:
+            return strategy
+        return _Remembered(strategy, self._answers.setdefault(name, {}), [w.test_end for w in windows], self._keep)
+
+    def _keep(self) -> None:
+        if self._path is not None and time.monotonic() - self._written >= self.seconds:
+            self._write(self._path)
 
     def get(self, name: str, run: Callable[[], Track]) -> Track:
         """The track of that name, from ``run`` where it is not there yet; raises the DataError it ended in."""
@@ -48,6 +78,7 @@ class Saved:
             except DataError as error:
                 self._tracks[name] = {_ERROR: error.message, "hint": error.hint}
                 self._errors[name] = error
+            self._answers.pop(name, None)
             if self._path is not None:
                 self._write(self._path)
         found = self._tracks[name]
@@ -55,13 +86,13 @@ class Saved:
             raise self._errors.get(name) or DataError(found[_ERROR], hint=found["hint"])
         return Track(np.array(found["day"], "datetime64[D]"), np.array(found["returns"], float))
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         hint = "name another file, or delete this one to start again"
         try:
             found = json.loads(path.read_text("utf-8"))
-            key, tracks = found["key"], dict(found["tracks"])
+            key, tracks, answers = found["key"], dict(found["tracks"]), dict(found["answers"])
         except FileNotFoundError:
-            return {}
+            return {}, {}
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
         except (ValueError, KeyError, TypeError) as error:
@@ -70,14 +101,14 @@ class Saved:
             raise ConfigError(
                 f"{path} belongs to another run: the strategy, grid, settings, data or version differ", hint=hint
             )
-        return tracks
+        return tracks, answers
 
     def _write(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8") as f:
                 try:
-                    json.dump({"key": self._key, "tracks": self._tracks}, f, allow_nan=False)
+                    json.dump({"key": self._key, "tracks": self._tracks, "answers": self._answers}, f)
                     f.close()
                     os.replace(f.name, path)
                 except BaseException:
@@ -86,6 +117,28 @@ class Saved:
                     raise
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}", hint="name another file") from error
+        self._written = time.monotonic()
+
+
+class _Remembered:
+    """A strategy whose answers are kept by the instant of the decision."""
+
+    def __init__(
+        self, inner: Strategy, answers: dict[str, list[float]], ends: Sequence[date], keep: Callable[[], None]
+    ) -> None:
+        self.inner, self._answers, self._ends, self._keep = inner, answers, ends, keep
+        self._window = 0
+        self.reads_account = getattr(inner, "reads_account", True)
+
+    def __call__(self, view: MarketView, account: Account) -> Any:
+        at = view.as_of.isoformat()
+        if at not in self._answers:
+            self._answers[at] = ask(self.inner, view, account).tolist()
+        window = bisect_right(self._ends, view.as_of.date())
+        if window > self._window:  # the first decision after a window's end
+            self._window = window
+            self._keep()
+        return np.array(self._answers[at])
 
 
 def key_of(settings: Mapping[str, Any], history: MarketHistory) -> str:
