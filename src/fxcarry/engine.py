@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import attrs
 import numpy as np
@@ -34,7 +35,7 @@ from fxcarry.model import (
 )
 from fxcarry.orders import Book, Leg, Plan, all_pairs, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
-from fxcarry.risk import RATE_BUDGET, SpreadGuard, Staleness, StopLoss, next_day_end, review, spreads
+from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
@@ -43,6 +44,7 @@ from fxcarry.universe import Universe
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
 _REMEMBERED = 1000  # orders
+_A_DAY = timedelta(hours=20)  # and a feed as slow as that is looked at once a day
 
 
 def _always(block: Block) -> int:
@@ -112,7 +114,6 @@ class Engine:
         self._screens: list[Callable[[Block], int | None]] = [
             getattr(rule, "first_breach", _always) for rule in self._rules["held"] if type(rule) is not StopLoss
         ]
-        self._asks_spread = any(isinstance(rule, SpreadGuard) for rule in self.rules)
         self._sent: list[SentOrder] = []  # what rules of orders are told
         self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
@@ -133,10 +134,10 @@ class Engine:
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
         self.book = self._open_book(currency)
-        self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in self.book.instruments]
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
+        self._interval = history.interval
         self.journal.follow(self.broker.log, self.broker.find_orders)
         self._is_daily = bool(self.clock.is_day_end.all())
 
@@ -198,6 +199,7 @@ class Engine:
             self.journal.follow(self.broker.log, self.broker.find_orders)
             self._is_open = True
         self.columns = self.columns_of(history, self.clock)
+        self._interval = history.interval
         stale = self._stale_ticks(history, self.clock.last())
         tick = len(self.clock) - 1
         self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
@@ -209,6 +211,11 @@ class Engine:
             nav = self.broker.nav
             self.state = self.state.at_day_end(nav, max(self.state.high_water, nav))
         return account
+
+    @cached_property
+    def _closeout(self) -> list[float]:
+        """The NAV at which the venue closes out, per notional of each instrument."""
+        return [float(i.margin_rate) * self.broker.closeout_level for i in self.book.instruments]
 
     def _open_book(self, currency: str) -> Book:
         """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
@@ -249,6 +256,7 @@ class Engine:
             account_currency=account,
             times=history.times,
             quoted=history.spot,
+            half_spread=history.half_spread,
             at=clock.at,
             row=clock.row,
             rates=rates,
@@ -360,11 +368,8 @@ class Engine:
             is_due=is_due,
             currencies=self.universe,
             closeout=self._closeout,
-            is_daily=self._is_daily,
+            is_daily=self._interval >= _A_DAY,
         )
-        if self._asks_spread and proposal.stage == "target":
-            spread, usual = spreads(self.tape, tick)
-            proposal = attrs.evolve(proposal, spread=spread, usual_spread=usual)
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         findings = decision.findings

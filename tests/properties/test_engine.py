@@ -330,16 +330,7 @@ class BareStaleness(Staleness):
     stages = Hidden()
 
 
-class BareSpreadGuard(SpreadGuard):
-    """As above: the engine looks spreads up for a SpreadGuard."""
-
-    is_quiet = Hidden()
-    stages = Hidden()
-
-
 def bare(rule: RiskRule) -> RiskRule:
-    if isinstance(rule, SpreadGuard):
-        return BareSpreadGuard(rule.multiple)
     if isinstance(rule, StopLoss):
         return BareStop(rule.limit)
     if isinstance(rule, Staleness):

@@ -93,8 +93,6 @@ def make_proposal(seed: int, stage: Stage | None = None) -> Proposal:
         is_due=bool(random.integers(2)) and chosen != "held",
         currencies=CURRENCIES,
         closeout=(random.choice([0.005, 1 / 60, 0.1, 0.25]) * np.ones(6)).tolist(),
-        spread=random.choice([1e-4, 4e-4, 4.001e-4, 1e-3, np.nan], 6).tolist(),
-        usual_spread=random.choice([1e-4, 2e-4, np.nan], 6).tolist(),
         is_daily=bool(random.integers(2)),
         orders=[Order(client_id=str(i), instrument=LEGS[i], units=Decimal(1)) for i in range(random.integers(7))],
         recent=[
