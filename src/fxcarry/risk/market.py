@@ -85,9 +85,10 @@ class PriceSanity:
 
     def _jump(self, prices: FloatArray, open_time: FloatArray) -> float | None:
         """The largest move not yet confirmed, None where there is none; ``open_time`` in minutes."""
-        seen = np.flatnonzero(np.isfinite(prices) & (np.diff(prices, prepend=np.nan) != 0))
-        moves = np.abs(np.diff(np.log(prices[seen])))
-        minutes = np.diff(open_time[seen])
+        is_new = np.isfinite(prices)  # a quote that stands is not seen twice
+        is_new[1:] &= prices[1:] != prices[:-1]
+        seen, when = prices[is_new], open_time[is_new]
+        moves, minutes = np.abs(np.log(seen[1:] / seen[:-1])), when[1:] - when[:-1]
         recent = slice(max(len(moves) - self.confirmations + 1, 0), None)
         earlier, elapsed = moves[: recent.start], minutes[: recent.start]
         limit = self.jump
@@ -100,17 +101,20 @@ class PriceSanity:
         """RESIZE the legs of such a price to what is held of them."""
         if proposal.stage != "target":
             return Verdict(self.name, Action.ALLOW)
+        _, opened = proposal.opening()
+        touched = np.flatnonzero((proposal.exposure[:, opened > 0] != 0).any(1)).tolist()
+        if not touched:
+            return Verdict(self.name, Action.ALLOW)
         count = self.window + self.confirmations
         rows, times = view.spot_rows(count), view.row_times(count)
         open_time = np.asarray(open_minutes_array(times[0], times))
-        found = {c: self._jump(rows[:, i], open_time) for i, c in enumerate(view.currencies)}
-        jumped = {c: move for c, move in found.items() if move is not None}
-        if not jumped:
-            return Verdict(self.name, Action.ALLOW)
-        caps = held_up(proposal, (proposal.exposure[[c in jumped for c in view.currencies]] != 0).any(0))
+        found = {i: self._jump(rows[:, i], open_time) for i in touched}
+        jumped = {i: move for i, move in found.items() if move is not None}
+        caps = held_up(proposal, (proposal.exposure[list(jumped)] != 0).any(0))
         if caps is None:
             return Verdict(self.name, Action.ALLOW)
-        facts = {"moves": jumped, "sigmas": self.sigmas, "jump": self.jump}
+        moves = {view.currencies[i]: move for i, move in jumped.items()}
+        facts = {"moves": moves, "sigmas": self.sigmas, "jump": self.jump}
         return Verdict(self.name, Action.RESIZE, Code.PRICE_NOT_CONFIRMED, caps, facts=facts, retry=True)
 
 
