@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -170,6 +171,7 @@ def test_a_quiet_rule_allows(rule: Any, proposal: Proposal, state: RiskState, ac
         assert verdict.action is Action.ALLOW or rule in default_rules()
     assert verdict.code == Code.OK or verdict.action is not Action.ALLOW
     assert verdict.code in set(Code)
+    json.dumps([verdict.headroom, dict(verdict.facts)])  # plain types: a journal writes them down
 
 
 @quick
