@@ -14,11 +14,9 @@ import pytest
 from scipy import integrate, stats
 
 from fxcarry import build
-from fxcarry.clock import SteppedClock
 from fxcarry.conventions import session_ends
-from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError
-from fxcarry.market import MarketColumns, MarketHistory, MarketView, from_ns
+from fxcarry.market import MarketColumns, MarketView, from_ns
 from fxcarry.model import Action, Order, Pair, Proposal, RiskState, SentOrder, Stage, TradingState, Verdict
 from fxcarry.plugins import load
 from fxcarry.risk import (
@@ -40,10 +38,8 @@ from fxcarry.risk import (
     professional_rules,
     review,
     shortfalls,
-    spreads,
 )
 from fxcarry.scenarios import SCENARIOS
-from fxcarry.simulation import SimBroker
 from fxcarry.stress import stress
 from fxcarry.testing import account as account_of
 
@@ -482,38 +478,62 @@ def test_a_first_quote_has_nothing_to_be_compared_with() -> None:
         PriceSanity(confirmations=1)
 
 
-@pytest.mark.parametrize(("now", "is_wide"), [(4e-4, False), (4.01e-4, True), (np.nan, False)])
-def test_a_spread_four_times_the_usual_holds_up_its_leg(now: float, is_wide: bool) -> None:
-    about = {"spread": [now, 9e-4], "usual_spread": [1e-4, np.nan]}
-    decision = judge(SpreadGuard(), propose({"EURUSD": 0.3, "AUDUSD": 0.3}, {"EURUSD": 0.1}, **about))
+def spread_view(eur: Sequence[float], *, aud: float = 1e-4) -> MarketView:
+    """Two rows a weekday, noon and 16:59 New York, over the change of clocks; half spreads of EUR as given."""
+    count = len(eur)
+    days = session_ends(np.busday_offset("2025-03-03", np.arange(count // 2 + 1), roll="forward"))
+    times = np.sort((days[:, None] - np.array([1, 300], "timedelta64[m]")).ravel())[:count]
+    one = np.ones(2)
+    columns = MarketColumns(
+        currencies=("AUD", "EUR"),
+        account_currency="USD",
+        times=times.astype("datetime64[ns]"),
+        quoted=np.ones((count, 2)),
+        half_spread=np.column_stack([np.full(count, aud), eur]),
+        at=times[-1:].astype("datetime64[ns]"),
+        row=np.array([count - 1]),
+        rates=one[None],
+        carry=np.zeros((1, 2)),
+        financing=lambda: (one[None], one[None]),
+        trading_cost=np.zeros(2),
+    )
+    return MarketView(columns, 0)
+
+
+NOONS_AND_CLOSES = [1e-4, 5e-4] * 6
+
+
+@pytest.mark.parametrize(
+    ("eur", "is_wide"),
+    [
+        ([*NOONS_AND_CLOSES, 4.0e-4], False),
+        ([*NOONS_AND_CLOSES, 4.01e-4], True),
+        ([*NOONS_AND_CLOSES, 1e-4, 19.9e-4], False),  # the close is dearer every day
+        ([*NOONS_AND_CLOSES, 1e-4, 20.1e-4], True),
+        ([*NOONS_AND_CLOSES, np.nan], False),
+        ([*NOONS_AND_CLOSES[:8], 9e-4], False),  # four noons before it
+        ([*NOONS_AND_CLOSES[:10], 9e-4], True),
+    ],
+)
+def test_a_spread_four_times_the_usual_at_this_time_holds_up_its_leg(eur: list[float], is_wide: bool) -> None:
+    view = spread_view(eur)
+    decision = judge(SpreadGuard(), propose({"EURUSD": 0.3, "AUDUSD": 0.3}, {"EURUSD": 0.1}), view=view)
     assert weights_of(decision) == {"EURUSD": pytest.approx(0.1) if is_wide else 0.3, "AUDUSD": 0.3}
-    if is_wide:
-        assert finding(decision).facts["wide"] == ["EURUSD"]
-        assert finding(decision).headroom == pytest.approx(-0.01)
-    reducing = propose({"EURUSD": 0.1, "AUDUSD": 0.0}, {"EURUSD": 0.3, "AUDUSD": 0.1}, **about)
-    assert judge(SpreadGuard(), reducing).weights.tolist() == [0.1, 0.0]
+    assert [(v.code, v.retry) for v in decision.findings] == [(Code.SPREAD_WIDE, True)] * is_wide
+    reducing = propose({"EURUSD": 0.1, "AUDUSD": 0.0}, {"EURUSD": 0.3, "AUDUSD": 0.1})
+    assert judge(SpreadGuard(), reducing, view=view).weights.tolist() == [0.1, 0.0]
 
 
-def test_the_usual_spread_is_the_median_at_this_time_of_day() -> None:
-    days = session_ends(np.busday_offset("2025-03-03", np.arange(15), roll="forward"))  # over the change of clocks
-    times = np.sort((days[:, None] - np.array([1, 300], "timedelta64[m]")).ravel())
-    half = np.empty((30, 1))
-    half[0::2, 0] = 1e-4  # at noon
-    half[1::2, 0] = 5e-4 + 1e-6 * np.arange(15)  # at 16:59
-    history = MarketHistory(
-        times.astype("datetime64[ns]"), ("EUR",), np.full((30, 1), 1.1), "USD", half_spread=half,
-        interval=timedelta(hours=5),
-    )  # fmt: skip
-    broker = SimBroker(costs=Costs.none())
-    broker.get_instruments([Pair.parse("EURUSD")])
-    clock = SteppedClock.over(history)
-    tape = broker.prepare(history, clock)
-    noon, last = np.searchsorted(clock.at, times[-2:].astype("datetime64[ns]")).tolist()
-    now, usual = spreads(tape, last)
-    assert now == [pytest.approx(2 * 5.14e-4)]
-    assert usual == [pytest.approx(2 * 5.065e-4)]  # of the 14 before
-    assert spreads(tape, noon) == ([pytest.approx(2e-4)], [pytest.approx(2e-4)])
-    assert np.isnan(spreads(tape, 5)[1][0])  # fewer than five before it
+def test_the_spread_of_a_cross_is_that_of_both_sides() -> None:
+    view = spread_view([*NOONS_AND_CLOSES, 8e-4], aud=1e-4)  # 9 against 2
+    decision = judge(SpreadGuard(), propose({"EURAUD": 0.3}), view=view)
+    assert finding(decision).facts["times_usual"] == {"EURAUD": pytest.approx(4.5)}
+    assert finding(decision).headroom == pytest.approx(-0.5)
+    assert judge(SpreadGuard(multiple=4.6), propose({"EURAUD": 0.3}), view=view).findings == []
+    only_mid = view_of({"AUD": [1.0] * 9, "EUR": [1.0] * 9})
+    assert judge(SpreadGuard(), propose({"EURAUD": 0.3}), view=only_mid).findings == []
+    with pytest.raises(ConfigError, match="days"):
+        SpreadGuard(days=4)
 
 
 # --- financing -------------------------------------------------------------------------------------------------------
@@ -640,7 +660,7 @@ def test_the_limits_are_those_of_the_brief() -> None:
         "stress-loss": {"limit": 0.15, "scenarios": ()},
         "weekend": {"limit": 1.5, "lead_hours": 23.0},
         "price-sanity": {"sigmas": 6.0, "jump": 0.03, "confirmations": 3, "window": 100},
-        "spread-guard": {"multiple": 4.0},
+        "spread-guard": {"multiple": 4.0, "days": 20},
         "rollover-window": {"before": 15.0, "after": 30.0},
         "financing-flip": {},
         "fat-finger": {"limit": 0.30, "multiple": 20.0},

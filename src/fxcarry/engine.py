@@ -34,7 +34,7 @@ from fxcarry.model import (
 )
 from fxcarry.orders import Book, Leg, Plan, all_pairs, market_pairs, plan
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
-from fxcarry.risk import RATE_BUDGET, SpreadGuard, Staleness, StopLoss, next_day_end, review, spreads
+from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
@@ -43,6 +43,7 @@ from fxcarry.universe import Universe
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
 _REMEMBERED = 1000  # orders
+_A_DAY = timedelta(hours=20)  # and a feed as slow as that is looked at once a day
 
 
 def _always(block: Block) -> int:
@@ -113,7 +114,6 @@ class Engine:
         self._screens: list[Callable[[Block], int | None]] = [
             getattr(rule, "first_breach", _always) for rule in self._rules["held"] if type(rule) is not StopLoss
         ]
-        self._asks_spread = any(isinstance(rule, SpreadGuard) for rule in self.rules)
         self._sent: list[SentOrder] = []  # what rules of orders are told
         self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
@@ -137,6 +137,7 @@ class Engine:
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
+        self._interval = history.interval
         self.journal.follow(self.broker.log, self.broker.find_orders)
         self._is_daily = bool(self.clock.is_day_end.all())
 
@@ -203,6 +204,7 @@ class Engine:
             self._is_open = True
         self._is_daily = history.interval >= timedelta(hours=20)
         self.columns = self.columns_of(history, self.clock)
+        self._interval = history.interval
         stale = self._stale_ticks(history, self.clock.last())
         tick = len(self.clock) - 1
         self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
@@ -316,6 +318,7 @@ class Engine:
             account_currency=account,
             times=history.times,
             quoted=history.spot,
+            half_spread=history.half_spread,
             at=clock.at,
             row=clock.row,
             rates=rates,
@@ -429,11 +432,8 @@ class Engine:
             is_due=is_due,
             currencies=self.universe,
             closeout=self._closeout,
-            is_daily=self._is_daily,
+            is_daily=self._interval >= _A_DAY,
         )
-        if self._asks_spread and proposal.stage == "target":
-            spread, usual = spreads(self.tape, tick)
-            proposal = attrs.evolve(proposal, spread=spread, usual_spread=usual)
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         findings = decision.findings

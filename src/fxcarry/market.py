@@ -352,6 +352,14 @@ class MarketView:
         """When the rows of :meth:`spot_rows` were observed (UTC)."""
         return self._columns.times[max(0, self._row + 1 - n) : self._row + 1]
 
+    def half_spread_rows(self, n: int) -> FloatArray | None:
+        """The relative half spreads quoted in the rows of :meth:`spot_rows`, None where the source has mid prices only.
+
+        A row without a quote has NaN or 0.
+        """
+        known = self._columns.half_spread
+        return None if known is None else known[max(0, self._row + 1 - n) : self._row + 1]
+
     def day_rows(self, n: int) -> FloatArray:
         """The last row of spot of each of the last ``n`` trading days that have one, the newest row last.
 
@@ -381,7 +389,7 @@ class MarketView:
 
 @attrs.define(eq=False)
 class MarketColumns:
-    """The arrays behind the views, in universe order: ``quoted`` by history row, the rest by tick.
+    """The arrays behind the views, in universe order: ``quoted`` and ``half_spread`` by history row, the rest by tick.
 
     ``spot`` is ``quoted`` with the last quote standing where a row has none. ``financing()`` makes the financing of
     being long and short, a year's worth, for every tick.
@@ -402,6 +410,7 @@ class MarketColumns:
     financing: Callable[[], tuple[FloatArray, FloatArray]]
     trading_cost: FloatArray
     members: NDArray[np.bool_] | None = None
+    half_spread: FloatArray | None = None
     refused: set[str] = attrs.field(init=False, factory=set)
     spot: FloatArray = attrs.field(init=False)
     tradable_carry: FloatArray = attrs.field(init=False)

@@ -397,9 +397,8 @@ class Proposal:
     whose quote is too old.
 
     ``closeout`` is the NAV at which the venue closes out, per notional of each leg (margin rate × close-out level).
-    ``spread`` is each leg's bid/ask spread now and ``usual_spread`` its median at this time of day, both relative, NaN
-    where not known; ``recent`` are the orders sent before, oldest first: an engine fills these for rules that ask.
-    ``is_daily``: every tick is a 17:00 New York, an order goes out with the next day's quote.
+    ``is_daily``: the feed is fresh once a day, an order goes out with the next day's quote. ``recent`` are the orders
+    sent before, oldest first, at stage "orders" only.
 
     ``sizes`` (|weights|), their maximum ``largest`` and sum ``gross``, ``net`` (net exposure by currency) and
     ``worst`` (the largest adverse move) follow from these.
@@ -419,8 +418,6 @@ class Proposal:
     orders: Sequence[Order] = ()
     currencies: Sequence[str] = ()
     closeout: Sequence[float] = ()
-    spread: Sequence[float] = ()
-    usual_spread: Sequence[float] = ()
     is_daily: bool = False
     recent: Sequence[SentOrder] = ()
     sizes: list[float] = attrs.field(init=False)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from fxcarry.protocols import RiskRule
 from fxcarry.risk.limits import BLOCS, MaxCurrenciesPerSide, MaxCurrencyExposure, MaxExposure, MaxPosition, PegLimit
 from fxcarry.risk.losses import DailyLoss, Drawdown, StopLoss
-from fxcarry.risk.market import FinancingFlip, PriceSanity, RolloverWindow, SpreadGuard, Staleness, Weekend, spreads
+from fxcarry.risk.market import FinancingFlip, PriceSanity, RolloverWindow, SpreadGuard, Staleness, Weekend
 from fxcarry.risk.orders import FatFinger, OrderRate
 from fxcarry.risk.review import review
 from fxcarry.risk.shared import Code, next_day_end
@@ -82,5 +82,4 @@ __all__ = [
     "professional_rules",
     "review",
     "shortfalls",
-    "spreads",
 ]

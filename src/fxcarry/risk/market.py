@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from datetime import datetime, time, timedelta
 from typing import ClassVar
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from fxcarry.conventions import NEW_YORK, open_minutes_array, session_ends, trade_dates
 from fxcarry.errors import ConfigError
-from fxcarry.market import MarketView
+from fxcarry.market import MarketView, TimeArray
 from fxcarry.model import Account, Action, FloatArray, Proposal, RiskState, Stage, Verdict
 from fxcarry.risk.shared import SLACK, Code, first, fraction, held_up, positive, pro_rata
-from fxcarry.tape import Block, Tape
+from fxcarry.tape import Block
 
 
 @attrs.frozen
@@ -85,9 +85,10 @@ class PriceSanity:
 
     def _jump(self, prices: FloatArray, open_time: FloatArray) -> float | None:
         """The largest move not yet confirmed, None where there is none; ``open_time`` in minutes."""
-        seen = np.flatnonzero(np.isfinite(prices) & (np.diff(prices, prepend=np.nan) != 0))
-        moves = np.abs(np.diff(np.log(prices[seen])))
-        minutes = np.diff(open_time[seen])
+        is_new = np.isfinite(prices)  # a quote that stands is not seen twice
+        is_new[1:] &= prices[1:] != prices[:-1]
+        seen, when = prices[is_new], open_time[is_new]
+        moves, minutes = np.abs(np.log(seen[1:] / seen[:-1])), when[1:] - when[:-1]
         recent = slice(max(len(moves) - self.confirmations + 1, 0), None)
         earlier, elapsed = moves[: recent.start], minutes[: recent.start]
         limit = self.jump
@@ -100,69 +101,69 @@ class PriceSanity:
         """RESIZE the legs of such a price to what is held of them."""
         if proposal.stage != "target":
             return Verdict(self.name, Action.ALLOW)
+        _, opened = proposal.opening()
+        touched = np.flatnonzero((proposal.exposure[:, opened > 0] != 0).any(1)).tolist()
+        if not touched:
+            return Verdict(self.name, Action.ALLOW)
         count = self.window + self.confirmations
         rows, times = view.spot_rows(count), view.row_times(count)
         open_time = np.asarray(open_minutes_array(times[0], times))
-        found = {c: self._jump(rows[:, i], open_time) for i, c in enumerate(view.currencies)}
-        jumped = {c: move for c, move in found.items() if move is not None}
-        if not jumped:
-            return Verdict(self.name, Action.ALLOW)
-        caps = held_up(proposal, (proposal.exposure[[c in jumped for c in view.currencies]] != 0).any(0))
+        found = {i: self._jump(rows[:, i], open_time) for i in touched}
+        jumped = {i: move for i, move in found.items() if move is not None}
+        caps = held_up(proposal, (proposal.exposure[list(jumped)] != 0).any(0))
         if caps is None:
             return Verdict(self.name, Action.ALLOW)
-        facts = {"moves": jumped, "sigmas": self.sigmas, "jump": self.jump}
+        moves = {view.currencies[i]: move for i, move in jumped.items()}
+        facts = {"moves": moves, "sigmas": self.sigmas, "jump": self.jump}
         return Verdict(self.name, Action.RESIZE, Code.PRICE_NOT_CONFIRMED, caps, facts=facts, retry=True)
 
 
 @attrs.frozen
 class SpreadGuard:
-    """Open nothing in an instrument whose spread is above ``multiple`` times its median at this time of day."""
+    """Open nothing in an instrument whose spread is above ``multiple`` times its usual one.
+
+    That is the median of the ``days`` days before within half an hour of this time of day in New York. Without at least
+    five such quotes, and where the source has mid prices only, there is nothing to say.
+    """
 
     multiple: float = attrs.field(default=4.0, validator=positive)
+    days: int = 20
     name: str = attrs.field(default="spread-guard", init=False)
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
-    def _widest(self, proposal: Proposal) -> float:
-        return max(
-            [now / usual for now, usual in zip(proposal.spread, proposal.usual_spread) if usual > 0], default=0.0
-        )
-
-    def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
-        """Whether there is nothing to say."""
-        return proposal.stage != "target" or self._widest(proposal) <= self.multiple * (1 + SLACK)
+    def __attrs_post_init__(self) -> None:
+        if self.days < 5:
+            raise ConfigError(f"days is {self.days}", hint="at least 5")
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
         """RESIZE the legs of a wide spread to what is held of them."""
-        widest, limit = self._widest(proposal), self.multiple * (1 + SLACK)
-        if proposal.stage != "target" or widest <= limit:
-            return Verdict(self.name, Action.ALLOW, headroom=self.multiple - widest if widest else None)
-        is_wide = [now > usual * limit for now, usual in zip(proposal.spread, proposal.usual_spread)]
-        facts = {"wide": [leg for leg, w in zip(proposal.legs, is_wide) if w], "widest": widest, "limit": self.multiple}
-        caps, headroom = held_up(proposal, is_wide), self.multiple - widest
+        times = view.row_times(sys.maxsize)
+        count = len(times) - int(np.searchsorted(times, times[-1] - np.timedelta64(self.days * 7 // 5 + 1, "D")))
+        half = view.half_spread_rows(count)
+        if proposal.stage != "target" or half is None:
+            return Verdict(self.name, Action.ALLOW)
+        ratios = self._ratios(half, times[-count:], proposal.exposure)
+        widest = max([r for r in ratios if r == r], default=np.nan)
+        headroom = self.multiple - widest if widest == widest else None
+        caps = held_up(proposal, [r > self.multiple * (1 + SLACK) for r in ratios])
         if caps is None:
             return Verdict(self.name, Action.ALLOW, headroom=headroom)
+        wide = {leg: r for leg, r in zip(proposal.legs, ratios) if r > self.multiple}
+        facts = {"times_usual": wide, "limit": self.multiple}
         return Verdict(self.name, Action.RESIZE, Code.SPREAD_WIDE, caps, headroom, facts=facts, retry=True)
 
-
-def spreads(tape: Tape, tick: int, days: int = 20) -> tuple[Sequence[float], Sequence[float]]:
-    """Each instrument's spread at a tick, and the median of the ``days`` days before within half an hour of its time.
-
-    Both are fractions of the mid, NaN where there is no price; the median is NaN with fewer than five quotes.
-    """
-    since = int(np.searchsorted(tape.at, tape.at[tick] - np.timedelta64(days * 7 // 5 + 1, "D")))
-    rows = slice(since, tick + 1)
-    hour = tape.at[rows] - session_ends(tape.day[rows])  # time of day in New York, as the distance to 17:00
-    half = np.timedelta64(30, "m")
-    bid, minus_ask = np.split(tape.closing[rows], 2, axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = 2 * (minus_ask + bid) / (minus_ask - bid)
-    before = (np.abs(hour - hour[-1]) <= half)[:, None] & tape.is_fresh[rows] & np.isfinite(spread)
-    before[-1] = False
-    usual = [
-        float(np.median(column[known][-days:])) if known.sum() >= 5 else np.nan
-        for column, known in zip(spread.T, before.T)
-    ]
-    return spread[-1].tolist(), usual
+    def _ratios(self, half: FloatArray, times: TimeArray, exposure: FloatArray) -> list[float]:
+        """Each leg's spread over its usual one, NaN where either is not known."""
+        until_end = session_ends(trade_dates(times)) - times  # time of day in New York
+        is_near = np.abs(until_end - until_end[-1]) <= np.timedelta64(30, "m")
+        is_near[-1] = False
+        ratios = []
+        for carried in (exposure != 0).T:
+            quoted = half[:, carried]
+            spread = np.where((quoted > 0).all(1), quoted.sum(1), np.nan)
+            before = spread[is_near & np.isfinite(spread)]
+            ratios.append(float(spread[-1] / np.median(before)) if len(before) >= 5 else np.nan)
+        return ratios
 
 
 def _wall(at: datetime) -> datetime:
