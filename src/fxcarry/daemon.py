@@ -65,8 +65,8 @@ def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: dat
     """Close everything from this process, whatever the engine is doing.
 
     The fence is raised first, so that an engine that wakes up sends nothing; one that is still alive is killed, since
-    it may hang in the middle of a write. Then the account is ours: the journal says halted (``OPERATOR``, until a person
-    resumes), working orders are cancelled, every position gets a closing order, and the venue is read again.
+    it may hang in the middle of a write. Then the account is ours: the journal says halted (``OPERATOR``, until a
+    person resumes), working orders are cancelled, every position gets a closing order, and the venue is read again.
     """
     lock.seize()
     holder, killed = lock.holder(), None

@@ -192,8 +192,6 @@ class Engine:
         """
         if self.feed is None:
             raise ConfigError("the engine has no feed to look at", hint="pass feed=")
-        if self._asks_spread:
-            raise ConfigError("the rule spread-guard needs stored history", hint="leave it out of a live engine")
         snapshot = self.feed.snapshot(at)
         known = self.feed.history(None, at + timedelta(microseconds=1))
         history = known.in_currency(self.broker.account_currency, self.universe)
