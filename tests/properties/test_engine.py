@@ -434,6 +434,7 @@ def test_ten_times_the_account_trades_ten_times_the_units(case: Case) -> None:
         case = attrs.evolve(case, rules="default")
     if case.strategy == "optimized":  # its no-trade band compares what is held
         case = attrs.evolve(case, strategy="baseline")
+    case = attrs.evolve(case, routed=False)  # of two routes that cost the same a rounding may choose
     one, ten = case.run(), case.run(cash=10.0)
     a, b = one.broker.log.columns(), ten.broker.log.columns()
     np.testing.assert_allclose(b.nav / 10, a.nav, rtol=2e-5)
