@@ -167,8 +167,9 @@ def decided(at: datetime = AT, *findings: Verdict) -> Decision:
     return Decision(at, np.array([0.1, -0.2]), ("EURUSD", "USDJPY"), findings, TradingState.ACTIVE, rules)
 
 
-def test_both_journals_follow_the_protocol() -> None:
-    both: list[Journal] = [MemoryJournal(), SqliteJournal("none.db", account_id="A1")]  # mypy compares the signatures
+def test_both_journals_follow_the_protocol(tmp_path: Path) -> None:
+    # mypy compares the signatures
+    both: list[Journal] = [MemoryJournal(), SqliteJournal(tmp_path / "none.db", account_id="A1")]
     assert all(isinstance(journal, Journal) for journal in both)
 
 
