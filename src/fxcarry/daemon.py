@@ -61,6 +61,17 @@ class Liquidation:
     open: Mapping[str, Decimal]
 
 
+def shut_out(lock: JournalLock) -> int | None:
+    """Raise the fence, so that an engine that wakes up sends nothing, and kill one that is still alive; its pid."""
+    lock.seize()
+    holder = lock.holder()
+    if holder is None or not holder.kill():
+        return None
+    while holder.is_alive():
+        sleep(0.01)
+    return holder.pid
+
+
 def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: datetime) -> Liquidation:
     """Close everything from this process, whatever the engine is doing.
 
@@ -68,12 +79,7 @@ def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: dat
     it may hang in the middle of a write. Then the account is ours: the journal says halted (``OPERATOR``, until a
     person resumes), working orders are cancelled, every position gets a closing order, and the venue is read again.
     """
-    lock.seize()
-    holder, killed = lock.holder(), None
-    if holder is not None and holder.kill():
-        killed = holder.pid
-        while holder.is_alive():
-            sleep(0.01)
+    killed = shut_out(lock)
     with lock:
         with journal.atomic():
             state = journal.state()

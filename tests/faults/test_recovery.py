@@ -97,7 +97,7 @@ class Journal(SqliteJournal):
 
 @pytest.fixture(scope="module")
 def history() -> MarketHistory:
-    return market_history(UNIVERSE, days=150, seed=5)
+    return market_history(UNIVERSE, days=100, seed=5)
 
 
 def live(history: MarketHistory, store: Store, path: Path) -> Engine:

@@ -237,8 +237,10 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     """
     import time as clock
 
+    import attrs
+
     from fxcarry.build import paper_broker
-    from fxcarry.daemon import take_over
+    from fxcarry.daemon import shut_out, take_over
     from fxcarry.errors import JournalLocked
     from fxcarry.journal import JournalLock, SqliteJournal
 
@@ -255,14 +257,12 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
                 clock.sleep(0.05)
         except JournalLocked:  # it hangs in the middle of a write
             pass
-    lock.seize()
-    holder = lock.holder()
-    if given is None and holder is not None:
-        holder.kill()
+    killed = shut_out(lock)
     with SqliteJournal.existing(path) as journal:
         if given is None:
             journal.command("flatten", by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
         done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
+    done = attrs.evolve(done, killed=killed)
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
