@@ -24,7 +24,7 @@ from fxcarry.testing import market_history
 pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
 
 G9 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK")
-FIRST, UNTIL = "2020-01-08", "2020-05-29"
+FIRST, UNTIL = "2020-01-08", "2020-06-03"  # no decision waits for its fill then
 COMMAND = [sys.executable, "-c", "from fxcarry.cli import main; main()"]
 
 
