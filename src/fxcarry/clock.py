@@ -79,7 +79,7 @@ class SteppedClock:
         day = weekdays[np.is_busday(weekdays)]
         at = session_ends(day)
         is_day_end = np.ones(len(at), bool)
-        is_daily = history.interval.total_seconds() >= 20 * 3600
+        is_daily = history.is_daily
         if not is_daily:
             ends = at
             at = np.union1d(ends, times[(times >= first) & (times <= last)])

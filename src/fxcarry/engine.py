@@ -43,7 +43,6 @@ from fxcarry.universe import Universe
 Progress = Callable[[int, int], None]
 _STAGES: tuple[Stage, ...] = ("target", "held", "orders")
 _REMEMBERED = 1000  # orders
-_A_DAY = timedelta(hours=20)  # and a feed as slow as that is looked at once a day
 
 
 def _always(block: Block) -> int:
@@ -137,9 +136,8 @@ class Engine:
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
-        self._interval = history.interval
         self.journal.follow(self.broker.log, self.broker.find_orders)
-        self._is_daily = bool(self.clock.is_day_end.all())
+        self._is_daily = history.is_daily
 
     def run(
         self,
@@ -200,9 +198,8 @@ class Engine:
             self._open_book(self.broker.account_currency)
             self.journal.follow(self.broker.log, self.broker.find_orders)
             self._is_open = True
-        self._is_daily = history.interval >= timedelta(hours=20)
+        self._is_daily = history.is_daily
         self.columns = self.columns_of(history, self.clock)
-        self._interval = history.interval
         stale = self._stale_ticks(history, self.clock.last())
         tick = len(self.clock) - 1
         self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
@@ -430,7 +427,7 @@ class Engine:
             is_due=is_due,
             currencies=self.universe,
             closeout=self._closeout,
-            is_daily=self._interval >= _A_DAY,
+            is_daily=self._is_daily,
         )
         decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)

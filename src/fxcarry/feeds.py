@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fxcarry.conventions import day_count, session_end
 from fxcarry.errors import BadQuoteError, ConfigError, DataError, MissingDataError
-from fxcarry.market import MarketHistory, RateSeries, TimeArray, from_ns, to_ns
+from fxcarry.market import LEAST_DAY, MarketHistory, RateSeries, TimeArray, from_ns, to_ns
 from fxcarry.model import FloatArray, Pair, Quote, Snapshot, check_currency, to_decimal
 
 if TYPE_CHECKING:
@@ -421,7 +421,7 @@ def _interval(times: TimeArray) -> timedelta:
     if len(times) < 2:
         return timedelta(days=1)
     step = timedelta(seconds=float(np.median(np.diff(times).astype(np.int64))) / 1e9)
-    return step if step < timedelta(hours=20) else timedelta(days=round(step / timedelta(days=1)))
+    return step if step < LEAST_DAY else timedelta(days=round(step / timedelta(days=1)))
 
 
 def _read(path: Path) -> _Table:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TimeArray = NDArray[np.datetime64]
+LEAST_DAY = timedelta(hours=20)
+"""Rows at least this far apart are one a day: a day with a clock change or an early close is short of 24 hours."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -190,6 +192,11 @@ class MarketHistory:
     def end(self) -> datetime:
         """When the last row was observed."""
         return from_ns(self.times[-1])
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether there is one row a day (or fewer): 20 hours or more between rows."""
+        return self.interval >= LEAST_DAY
 
     def between(self, start: datetime | None, end: datetime | None) -> MarketHistory:
         """Rows with start <= time < end, and rates available before ``end``."""

@@ -11,7 +11,7 @@ import attrs
 from fxcarry.model import Transaction
 
 _PRICE = Decimal("1e-9")  # of the price: two ways of making one cross rate differ in the last digits of a float
-_FACTS = ("kind", "at", "instrument", "units", "price", "amount", "currency", "trade_date", "days")
+_FACTS = ("units", "price", "amount", "currency", "trade_date", "days")  # of two at the same place
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +82,7 @@ def _place(one: Transaction) -> tuple[Any, ...]:
 def _differ(one: Transaction, other: Transaction) -> Sequence[str]:
     found = []
     for name in _FACTS:
-        a, b = getattr(one, name, None), getattr(other, name, None)
+        a, b = getattr(one, name), getattr(other, name)
         near = name == "price" and a is not None and b is not None and abs(a - b) <= _PRICE * abs(a)
         if a != b and not near:
             found.append(name)

@@ -15,11 +15,13 @@ from fxcarry.errors import ConfigError
 
 if TYPE_CHECKING:
     from fxcarry.config import Config
+    from fxcarry.journal import Command, CommandKind, Holder, JournalLock, SqliteJournal
 
 STATE = "fxcarry-state"
 _state_option = click.option(
     "--state", "folder", metavar="DIR", default=STATE, show_default=True, help="Where the journal is."
 )
+_reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
 
 
 def _journal_path(folder: str) -> Path:
@@ -91,7 +93,7 @@ def run(
 
 
 def _log_to(path: Path) -> None:
-    """Warnings and above on the terminal are the log's business too: one file, a line a record."""
+    """What the package logs from INFO up goes into one file, a line a record; full ones are put aside, five kept."""
     from logging.handlers import RotatingFileHandler
 
     handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=5, encoding="utf-8")
@@ -117,14 +119,14 @@ def _status(folder: str) -> dict[str, Any]:
     from fxcarry.journal import JournalLock, SqliteJournal
 
     path = _journal_path(folder)
-    holder = JournalLock(path).holder()
+    engine = _running(JournalLock(path))
     with SqliteJournal.existing(path) as journal:
         state, target = journal.state(), journal.intention()
         last = journal.last_beat()
         return {
             "account_id": journal.account_id,
-            "running": holder is not None and holder.is_alive(),
-            "pid": None if holder is None or not holder.is_alive() else holder.pid,
+            "running": engine is not None,
+            "pid": None if engine is None else engine.pid,
             "last_look": None if last is None else last.isoformat(),
             "trading": None if state is None else state.trading.value,
             "latch": None if state is None else state.latch or None,
@@ -143,15 +145,9 @@ def _show(told: dict[str, Any]) -> None:
         click.echo(f"{key.replace('_', ' '):18} {shown}")
 
 
-def _command(kind: str, folder: str, reason: str, as_json: bool) -> None:
-    from fxcarry.journal import SqliteJournal
-
-    with SqliteJournal.existing(_journal_path(folder)) as journal:
-        given = journal.command(kind, by=getpass.getuser(), at=datetime.now(UTC), reason=reason)  # type: ignore[arg-type]
-    if as_json:
-        emit({"command": given.id, "kind": given.kind, "by": given.by, "at": given.at.isoformat()})
-    else:
-        click.echo(f"{kind}: recorded as command {given.id}; the engine takes it before its next look")
+def _give(journal: SqliteJournal, kind: CommandKind, reason: str) -> Command:
+    """Record a command of whoever is logged in, now."""
+    return journal.command(kind, by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
 
 
 @click.command()
@@ -203,13 +199,20 @@ def _the_strategy(settings: Config, name: str | None) -> str:
     return name or next(iter(settings.strategies))
 
 
-def _control(kind: str, summary: str, *, needs_reason: bool = False) -> click.Command:
+def _control(kind: CommandKind, summary: str) -> click.Command:
     @click.command(kind, help=summary)
-    @click.option("--reason", default="", required=needs_reason, metavar="TEXT", help="Why; kept in the journal.")
+    @_reason_option
     @_state_option
     @json_option
     def command(reason: str, folder: str, as_json: bool) -> None:
-        _command(kind, folder, reason, as_json)
+        from fxcarry.journal import SqliteJournal
+
+        with SqliteJournal.existing(_journal_path(folder)) as journal:
+            given = _give(journal, kind, reason)
+        if as_json:
+            emit({"command": given.id, "kind": given.kind, "by": given.by, "at": given.at.isoformat()})
+        else:
+            click.echo(f"{kind}: recorded as command {given.id}; the engine takes it before its next look")
 
     return command
 
@@ -217,12 +220,12 @@ def _control(kind: str, summary: str, *, needs_reason: bool = False) -> click.Co
 pause = _control("pause", "Open nothing until somebody resumes; what is held stays and its rules go on.")
 reduce = _control("reduce", "Open nothing and only reduce until somebody resumes.")
 resume = _control(
-    "resume", "Lift a pause or a halt. The day and the drawdown are measured from now on.", needs_reason=True
+    "resume", "Lift a pause or a halt, for a --reason. The day and the drawdown are measured from now on."
 )
 
 
 @click.command()
-@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
+@_reason_option
 @click.option(
     "--patience", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds to wait for a running engine."
 )
@@ -249,8 +252,8 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     until, given = clock.monotonic() + patience, None
     with SqliteJournal.existing(path) as journal:
         try:
-            given = journal.command("flatten", by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
-            while _is_running(lock) and clock.monotonic() < until:
+            given = _give(journal, "flatten", reason)
+            while _running(lock) is not None and clock.monotonic() < until:
                 if given.id not in {c.id for c in journal.commands()}:
                     _told_of(None, as_json, "the running engine has taken it and closes everything at the next quote")
                     return
@@ -260,7 +263,7 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     killed = shut_out(lock)
     with SqliteJournal.existing(path) as journal:
         if given is None:
-            journal.command("flatten", by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+            _give(journal, "flatten", reason)
         done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
     done = attrs.evolve(done, killed=killed)
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
@@ -268,9 +271,10 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
 
 
-def _is_running(lock: Any) -> bool:
+def _running(lock: JournalLock) -> Holder | None:
+    """The engine that holds the lock and is alive."""
     holder = lock.holder()
-    return holder is not None and holder.is_alive()
+    return holder if holder is not None and holder.is_alive() else None
 
 
 def _told_of(done: Any, as_json: bool, text: str) -> None:
