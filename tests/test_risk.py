@@ -479,6 +479,16 @@ def test_the_most_severe_action_wins(action: Action) -> None:
     assert decision.state is state
 
 
+@pytest.mark.parametrize("stage", ["target", "orders"])
+@pytest.mark.parametrize("other", [Action.RESIZE, Action.REJECT, Action.CLOSE, Action.HALT_OPENING])
+def test_a_more_severe_action_does_not_let_through_what_another_rule_rejects(other: Action, stage: Stage) -> None:
+    # One rule closes AUDUSD, which says nothing about EURUSD; the other lets nothing open.
+    proposal = propose({"EURUSD": 0.2, "AUDUSD": 0.15}, {"AUDUSD": 0.15}, stage=stage)
+    closing = Says("closes", other, np.array([np.inf, 0.0]))
+    for rules in permutations([Says("rejects", Action.REJECT), closing]):
+        assert judge(proposal, *rules).weights.tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("action", [Action.FLATTEN_HALT, Action.KILL])
 def test_flatten_and_kill_close_a_held_book(action: Action) -> None:
     decision = judge(propose({"EURUSD": 0.2, "USDJPY": -0.1}, stage="held"), Says("stop", action))

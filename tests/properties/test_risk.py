@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fxcarry.clock import SteppedClock
@@ -237,6 +237,7 @@ def test_the_order_of_rules_has_no_meaning(proposal: Proposal, rules: Any, state
 
 @quick
 @given(proposals(), simple_sets, third_parties, risk_states)
+@example(make_proposal(0), [make_third(31)], make_third(2002), make_state(0))  # CLOSE beside REJECT
 def test_one_rule_more_never_allows_more(proposal: Proposal, rules: Any, more: Any, state: RiskState) -> None:
     assume(more.verdict.action is not Action.ALLOW)
     assume(not any(isinstance(r, MaxExposure | MaxCurrenciesPerSide) for r in rules))  # their caps depend on the whole

@@ -56,7 +56,8 @@ def _merged(proposal: Proposal, findings: Sequence[Verdict], state: RiskState) -
     if action >= Action.FLATTEN_HALT or state.trading is TradingState.HALTED:
         return np.zeros(len(proposal.weights)), action
     is_held = proposal.stage == "held"
-    opens_nothing = action in (Action.REJECT, Action.HALT_OPENING) or state.trading is TradingState.REDUCING
+    refuses = any(v.action in (Action.REJECT, Action.HALT_OPENING) for v in findings)  # a CLOSE beside it hides nothing
+    opens_nothing = refuses or state.trading is TradingState.REDUCING
     capping = [(v.action >= Action.CLOSE, v.caps.tolist()) for v in findings if v.caps is not None]
     weights: list[float] = []
     is_cut = False
