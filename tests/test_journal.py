@@ -30,6 +30,7 @@ from fxcarry.journal import Command, Intention, Journal, JournalLock, MemoryJour
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Action,
+    Alert,
     Decision,
     Order,
     OrderResult,
@@ -128,6 +129,8 @@ STATE = RiskState(
     halted_at=AT,
     latch="DRAWDOWN",
     stopped=frozenset({("EURUSD", 1), ("USDJPY", -1)}),
+    locked=frozenset({"AUDUSD"}),
+    rejects=2,
 )
 EURUSD = Pair("EUR", "USD")
 
@@ -191,7 +194,7 @@ def test_the_state_is_the_last_one_recorded_in_every_field(journal: Journal) -> 
     found = journal.state()
     assert found == STATE
     assert {f.name for f in attrs.fields(RiskState)} == {
-        "trading", "day_start", "high_water", "halt_until", "halted_at", "latch", "stopped",
+        "trading", "day_start", "high_water", "halt_until", "halted_at", "latch", "stopped", "locked", "rejects",
     }, "a new field: keep it in SqliteJournal.transition, and set it in STATE above"  # fmt: skip
     blank = RiskState(day_start=0.0, high_water=0.0)
     assert all(getattr(STATE, f.name) != getattr(blank, f.name) for f in attrs.fields(RiskState))
@@ -527,7 +530,7 @@ def test_an_engine_writes_the_same_to_both(disk: SqliteJournal) -> None:
 
 
 TABLES = ("account", "runs", "decisions", "intents", "results", "transactions", "states", "intentions", "quotes",
-          "heartbeats", "commands", "taken")  # fmt: skip
+          "heartbeats", "commands", "taken", "alerts", "deliveries", "plans", "confirmations")  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -541,6 +544,10 @@ def test_no_record_can_be_changed_removed_or_replaced(disk: SqliteJournal, table
     disk.observe(Snapshot(AT, {EURUSD: Quote(Decimal(1), Decimal(2), AT)}))
     disk.beat(AT)
     disk.take(disk.command("pause", by="anna", at=AT), AT)
+    number = disk.alert(Alert(at=AT, kind="feed-error", severity="info", message="back"))
+    disk.delivered(number, "console", AT)
+    disk.keep_plan("p1", AT, {})
+    disk.confirm("broker-contact", by="ann", at=AT, reason="0800 1")
     before = disk.table(table)
     assert len(before) == 1
     raw = sqlite3.connect(disk.path, isolation_level=None)
@@ -592,11 +599,63 @@ def test_a_journal_that_is_there_says_whose_it_is(disk: SqliteJournal) -> None:
 def test_a_newer_journal_is_refused_untouched(disk: SqliteJournal) -> None:
     disk.close()
     raw = sqlite3.connect(disk.path)
-    raw.execute("PRAGMA user_version = 2")
+    raw.execute("PRAGMA user_version = 3")
     raw.close()
-    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 2, this one knows 1\)") as caught:
+    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 3, this one knows 2\)") as caught:
         disk.beat(AT)
     assert caught.value.hint == "upgrade fxcarry"
+
+
+def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_nothing(disk: SqliteJournal) -> None:
+    disk.transition(AT, RiskState(day_start=1.0, high_water=2.0, latch="DRAWDOWN"))
+    disk.close()
+    raw = sqlite3.connect(disk.path)
+    for table in ("alerts", "deliveries", "plans", "confirmations"):
+        raw.execute(f"DROP TABLE {table}")
+    for column in ("locked", "rejects"):
+        raw.execute(f"ALTER TABLE states DROP COLUMN {column}")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    with SqliteJournal.existing(disk.path) as found:
+        assert found.state() == RiskState(day_start=1.0, high_water=2.0, latch="DRAWDOWN")
+        found.transition(AT + HOUR, STATE)
+        assert found.state() == STATE
+        assert found.alert(Alert(at=AT, kind="feed-error", severity="warning", message="silent")) == 1
+    raw = sqlite3.connect(disk.path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        raw.execute("DELETE FROM alerts")
+    raw.close()
+
+
+def test_an_alert_and_who_took_it(journal: Journal) -> None:
+    said = Alert(at=AT, kind="feed-error", severity="critical", message="silent", fields={"minutes": 5})
+    number = journal.alert(said)
+    journal.delivered(number, "console", AT)
+    journal.delivered(number, "email", AT + HOUR, "no route to host")
+    if isinstance(journal, MemoryJournal):
+        assert journal.alerts == [said]
+        assert journal.deliveries == [(1, "console", ""), (1, "email", "no route to host")]
+    else:
+        assert isinstance(journal, SqliteJournal)
+        [row] = journal.table("alerts")
+        assert (row["kind"], row["severity"], row["message"]) == ("feed-error", "critical", "silent")
+        assert json.loads(row["fields"]) == {"minutes": 5}
+        found = [(r["alert"], r["channel"], r["error"]) for r in journal.table("deliveries")]
+        assert found == [(1, "console", ""), (1, "email", "no route to host")]
+
+
+def test_a_plan_is_kept_once_and_a_confirmation_each_time(disk: SqliteJournal) -> None:
+    disk.keep_plan("p1", AT, {"weights": {"AUD": 0.2}})
+    disk.keep_plan("p1", AT + HOUR, {"weights": {"AUD": 0.9}})
+    assert disk.plan_of("p1") == {"weights": {"AUD": 0.2}}
+    assert disk.plan_of("p2") is None
+    for reason in ("0800 1", "0800 2"):
+        disk.confirm("broker-contact", by="ann", at=AT, reason=reason)
+    assert [(r["what"], r["who"], r["reason"]) for r in disk.table("confirmations")] == [
+        ("broker-contact", "ann", "0800 1"),
+        ("broker-contact", "ann", "0800 2"),
+    ]
 
 
 def test_a_file_that_is_something_else_is_refused_untouched(tmp_path: Path) -> None:

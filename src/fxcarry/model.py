@@ -455,6 +455,8 @@ class RiskState:
     ``day_start`` is NAV at the last 17:00 New York, ``high_water`` the highest end-of-day NAV, both adjusted for flows;
     ``halt_until`` ends a REDUCING state that began at ``halted_at`` by itself; ``stopped`` are the (instrument,
     direction) blocked until the next scheduled rebalance; ``latch`` is the code of the halt a person has to lift.
+    ``locked`` are the instruments in which nothing opens until the venue's account and the journal's agree again;
+    ``rejects`` counts the orders the venue refused one after the other.
     """
 
     trading: TradingState = TradingState.ACTIVE
@@ -464,6 +466,8 @@ class RiskState:
     halted_at: datetime | None = None
     latch: str = ""
     stopped: frozenset[tuple[str, int]] = frozenset()
+    locked: frozenset[str] = frozenset()
+    rejects: int = 0
 
     def at_day_end(self, nav: float, peak: float) -> RiskState:
         """The state after days that ended at ``nav`` and whose highest end was ``peak``."""

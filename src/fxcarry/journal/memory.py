@@ -9,14 +9,15 @@ from datetime import datetime
 from fxcarry.errors import JournalError, LedgerError
 from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
 from fxcarry.ledger import TransactionLog
-from fxcarry.model import Decision, Order, OrderResult, Pair, Quote, RiskState, Snapshot, Transaction
+from fxcarry.model import Alert, Decision, Order, OrderResult, Pair, Quote, RiskState, Snapshot, Transaction
 
 
 class MemoryJournal:
     """A journal that lives as long as the process.
 
     ``decisions`` are (stage, decision); ``plans`` the orders intended, one sequence a decision; ``states`` every change
-    of the risk state and when; ``log`` the venue's transactions; ``recorded`` what was recorded of orders.
+    of the risk state and when; ``log`` the venue's transactions; ``recorded`` what was recorded of orders; ``alerts``
+    those raised, ``deliveries`` (number of the alert, channel, error).
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class MemoryJournal:
         self._commands: list[Command] = []
         self._taken: set[int] = set()
         self._beat: datetime | None = None
+        self.alerts: list[Alert] = []
+        self.deliveries: list[tuple[int, str, str]] = []
 
     def atomic(self) -> AbstractContextManager[None]:
         """Nothing outlives the process, so there is nothing to keep together."""
@@ -105,6 +108,15 @@ class MemoryJournal:
         is_first = command.id not in self._taken
         self._taken.add(command.id)
         return is_first
+
+    def alert(self, alert: Alert) -> int:
+        """Record an alert and return its number."""
+        self.alerts.append(alert)
+        return len(self.alerts)
+
+    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
+        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
+        self.deliveries.append((alert, channel, error))
 
     def state(self) -> RiskState | None:
         """The last risk state recorded."""

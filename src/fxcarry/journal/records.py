@@ -12,6 +12,7 @@ import attrs
 from fxcarry.errors import ConfigError
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
+    Alert,
     Decision,
     Order,
     OrderResult,
@@ -23,7 +24,7 @@ from fxcarry.model import (
     Transaction,
 )
 
-CommandKind = Literal["pause", "reduce", "resume", "flatten"]
+CommandKind = Literal["pause", "reduce", "resume", "flatten", "apply"]
 
 FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 """What nothing can follow. An order that is UNKNOWN, WORKING or filled in part is not resolved."""
@@ -118,6 +119,14 @@ class Journal(Protocol):
 
     def take(self, command: Command, at: datetime) -> bool:
         """Record that a command is carried out; False where it was taken before."""
+        ...
+
+    def alert(self, alert: Alert) -> int:
+        """Record an alert and return its number."""
+        ...
+
+    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
+        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
         ...
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from fxcarry.errors import DataError
 from fxcarry.model import Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 """The version this code writes, kept in ``PRAGMA user_version``."""
 
 APPLICATION = 0x66784361
@@ -52,7 +52,8 @@ TABLES: Mapping[str, tuple[str, str]] = {
     ),
     "states": (
         "run INTEGER NOT NULL, at TEXT NOT NULL, trading TEXT NOT NULL, day_start TEXT NOT NULL, "
-        "high_water TEXT NOT NULL, halt_until TEXT, halted_at TEXT, latch TEXT NOT NULL, stopped TEXT NOT NULL",
+        "high_water TEXT NOT NULL, halt_until TEXT, halted_at TEXT, latch TEXT NOT NULL, stopped TEXT NOT NULL, "
+        "locked TEXT NOT NULL DEFAULT '[]', rejects INTEGER NOT NULL DEFAULT 0",
         "",
     ),
     "intentions": (
@@ -67,15 +68,34 @@ TABLES: Mapping[str, tuple[str, str]] = {
     "heartbeats": ("run INTEGER NOT NULL, at TEXT NOT NULL", ""),
     "commands": ("kind TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL", ""),
     "taken": ("run INTEGER NOT NULL, command INTEGER NOT NULL, at TEXT NOT NULL", "command"),
+    "alerts": (
+        "run INTEGER NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL, message TEXT NOT NULL, "
+        "fields TEXT NOT NULL",
+        "",
+    ),
+    "deliveries": (
+        "run INTEGER NOT NULL, alert INTEGER NOT NULL, channel TEXT NOT NULL, at TEXT NOT NULL, error TEXT NOT NULL",
+        "",
+    ),
+    "plans": ("plan TEXT NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL", "plan"),
+    "confirmations": ("what TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL", ""),
 }
 """Each table's columns, and the one that must be unique."""
 
 _INDEXES = ("results (client_id)", "decisions (at)", "quotes (pair)")
 
 
-def statements() -> Iterator[str]:
-    """The statements that make the tables of an empty file."""
+_SINCE_2 = ("alerts", "deliveries", "plans", "confirmations")
+
+
+def statements(version: int = 0) -> Iterator[str]:
+    """The statements that make the tables of an empty file, or bring one of an earlier ``version`` up to this one."""
+    if version == 1:
+        yield "ALTER TABLE states ADD COLUMN locked TEXT NOT NULL DEFAULT '[]'"
+        yield "ALTER TABLE states ADD COLUMN rejects INTEGER NOT NULL DEFAULT 0"
     for name, (columns, unique) in TABLES.items():
+        if version and name not in _SINCE_2:
+            continue
         kept = [f"typeof({c}) IN ('text', 'null')" for c in _exact(columns)]
         checks = "".join(f", CHECK ({check})" for check in kept)
         key = f", UNIQUE ({unique})" if unique else ""
@@ -90,7 +110,7 @@ def statements() -> Iterator[str]:
             f"CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name} WHEN EXISTS (SELECT 1 FROM {name} WHERE {same}) "
             f"BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
         )
-    for columns in _INDEXES:
+    for columns in _INDEXES if not version else ():
         yield f"CREATE INDEX {columns.split(' ')[0]}_index ON {columns}"
     yield f"PRAGMA application_id = {APPLICATION}"
     yield f"PRAGMA user_version = {SCHEMA}"

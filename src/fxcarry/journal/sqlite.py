@@ -33,6 +33,7 @@ from fxcarry.journal.schema import (
 )
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
+    Alert,
     Decision,
     Order,
     OrderResult,
@@ -141,7 +142,7 @@ class SqliteJournal:
                 raise JournalError(f"{self.path} cannot have a write-ahead log", hint="keep it on a local disk")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA fullfsync = 1")  # macOS: to the disk, not only to its cache
-            if db.execute("PRAGMA user_version").fetchone() == (0,):
+            if db.execute("PRAGMA user_version").fetchone() != (SCHEMA,):
                 self._make(db)
             [(found,)] = db.execute("PRAGMA quick_check(1)")
             if found != "ok":
@@ -179,9 +180,11 @@ class SqliteJournal:
 
     def _make(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
-        if db.execute("PRAGMA user_version").fetchone() == (0,):  # else another process was first
-            for statement in statements():
+        [(version,)] = db.execute("PRAGMA user_version")
+        if version != SCHEMA:  # else another process was first
+            for statement in statements(version):
                 db.execute(statement)
+        if not version:
             db.execute(
                 "INSERT INTO account (account_id, currency) VALUES (?, ?)", (self.account_id, self.account_currency)
             )
@@ -390,6 +393,8 @@ class SqliteJournal:
             halted_at=None if state.halted_at is None else instant(state.halted_at),
             latch=state.latch,
             stopped=to_json(sorted(state.stopped)),
+            locked=to_json(sorted(state.locked)),
+            rejects=state.rejects,
         )
 
     def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
@@ -423,7 +428,38 @@ class SqliteJournal:
             self._write("taken", command=command.id, at=instant(at))
         return True
 
+    def alert(self, alert: Alert) -> int:
+        """Record an alert and return its number."""
+        return self._write(
+            "alerts",
+            at=instant(alert.at),
+            kind=alert.kind,
+            severity=alert.severity,
+            message=self._mask(alert.message),
+            fields=self._mask(to_json(alert.fields)),
+        )
+
+    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
+        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
+        self._write("deliveries", alert=alert, channel=channel, at=instant(at), error=self._mask(error))
+
+    def keep_plan(self, plan: str, at: datetime, content: Mapping[str, Any]) -> None:
+        """Record a plan that an operator may have carried out, from any process; the same plan again is the same."""
+        with self.atomic():
+            if not self._rows("SELECT 1 FROM plans WHERE plan = ?", plan):
+                self._insert("plans", plan=plan, at=instant(at), content=self._mask(to_json(content)))
+
+    def confirm(self, what: str, *, by: str, at: datetime, reason: str) -> None:
+        """Record that somebody vouches for what no program can see, from any process."""
+        with self.atomic():
+            self._insert("confirmations", what=what, who=by, at=instant(at), reason=self._mask(reason))
+
     # -- reading ---------------------------------------------------------------------------------------------------
+
+    def plan_of(self, plan: str) -> dict[str, Any] | None:
+        """A plan that was kept, None where there is none of that name."""
+        rows = self._rows("SELECT content FROM plans WHERE plan = ?", plan)
+        return json.loads(rows[0][0]) if rows else None
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         self.open()
@@ -434,7 +470,7 @@ class SqliteJournal:
     def state(self) -> RiskState | None:
         """The last risk state recorded."""
         rows = self._rows(
-            "SELECT trading, day_start, high_water, halt_until, halted_at, latch, stopped "
+            "SELECT trading, day_start, high_water, halt_until, halted_at, latch, stopped, locked, rejects "
             "FROM states ORDER BY seq DESC LIMIT 1"
         )
         return _state(rows[0]) if rows else None
@@ -443,7 +479,8 @@ class SqliteJournal:
     def states(self) -> list[tuple[datetime, RiskState]]:
         """Every risk state recorded, and when."""
         rows = self._rows(
-            "SELECT at, trading, day_start, high_water, halt_until, halted_at, latch, stopped FROM states ORDER BY seq"
+            "SELECT at, trading, day_start, high_water, halt_until, halted_at, latch, stopped, locked, rejects "
+            "FROM states ORDER BY seq"
         )
         return [(datetime.fromisoformat(at), _state(rest)) for at, *rest in rows]
 
@@ -607,7 +644,7 @@ def _transaction(row: Sequence[Any]) -> Transaction:
 
 
 def _state(row: Sequence[Any]) -> RiskState:
-    trading, day_start, high_water, halt_until, halted_at, latch, stopped = row
+    trading, day_start, high_water, halt_until, halted_at, latch, stopped, locked, rejects = row
     return RiskState(
         trading=TradingState(trading),
         day_start=float(day_start),
@@ -616,4 +653,6 @@ def _state(row: Sequence[Any]) -> RiskState:
         halted_at=moment(halted_at),
         latch=latch,
         stopped=frozenset((name, side) for name, side in json.loads(stopped)),
+        locked=frozenset(json.loads(locked)),
+        rejects=rejects,
     )
