@@ -44,6 +44,7 @@ TIERS = {
         "simulation",
         "journal",
         "ledger",
+        "lots",
         "regimes",
         "strategies",
         "answers",
