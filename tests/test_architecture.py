@@ -38,10 +38,14 @@ TIERS = {
         "plugins",
     ],
     7: ["report", "trials", "statistics"],
-    6: ["engine"],
+    6: ["engine", "deciding"],
     5: [
+        "remote",
+        "reconcile",
+        "preview",
         "routing",
         "simulation",
+        "alerts",
         "journal",
         "ledger",
         "regimes",
@@ -60,7 +64,7 @@ TIERS = {
 }
 PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() for module in tier)}
 NOT_FOR_TESTING = {"cli", "build"}
-NOT_FOR_PLUGINS = {"engine", "build", "cli"}
+NOT_FOR_PLUGINS = {"engine", "deciding", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
 HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
     "hmmlearn",

@@ -205,8 +205,8 @@ def test_the_state_is_the_last_one_recorded_in_every_field(journal: Journal) -> 
 def test_an_intention_stands_until_it_is_replaced_or_ended(journal: Journal) -> None:
     journal.keep_intention(AT, {"EUR": 0.1, "JPY": -1 / 3}, 0, "halted")
     assert journal.intention() == Intention(AT, {"EUR": 0.1, "JPY": -1 / 3}, 0, "halted")
-    journal.keep_intention(AT, {"EUR": 0.2}, 3, "the quote is stale")
-    assert journal.intention() == Intention(AT, {"EUR": 0.2}, 3, "the quote is stale")
+    journal.keep_intention(AT, {"EUR": 0.2}, 3, "the quote is stale", {"EURUSD"})
+    assert journal.intention() == Intention(AT, {"EUR": 0.2}, 3, "the quote is stale", frozenset({"EURUSD"}))
     journal.end_intention(AT + HOUR, "filled")
     assert journal.intention() is None
     journal.keep_intention(AT + HOUR, {}, 0, "a partial fill")
@@ -612,8 +612,8 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
     raw = sqlite3.connect(disk.path)
     for table in ("alerts", "deliveries", "plans", "confirmations"):
         raw.execute(f"DROP TABLE {table}")
-    for column in ("locked", "rejects"):
-        raw.execute(f"ALTER TABLE states DROP COLUMN {column}")
+    for table, column in (("states", "locked"), ("states", "rejects"), ("intentions", "rest")):
+        raw.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     raw.execute("PRAGMA user_version = 1")
     raw.close()
     with SqliteJournal.existing(disk.path) as found:

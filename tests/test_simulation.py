@@ -979,7 +979,7 @@ def test_a_restored_venue_keeps_positions_stops_and_what_waits() -> None:
     assert other.account() is not broker.account()
     assert other.get_positions() == broker.get_positions()
     assert other.account().nav == broker.account().nav == 1_000_000
-    assert [r.client_id for r in other.get_orders()] == ["later"]
+    assert [(r.client_id, r.price) for r in other.get_orders()] == [("later", None), ("stop-EURUSD", Decimal("1.045"))]
     assert other.find_orders(["open", "later", "never"]) == broker.find_orders(["open", "later"])
     assert other.place_market_order(order(1000, client_id="open")).status is OrderStatus.FILLED
     assert other.transactions(None) == []  # what was booked before is kept elsewhere

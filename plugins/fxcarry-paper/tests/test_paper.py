@@ -378,7 +378,7 @@ def test_stops_limits_and_cancels_are_kept(broker: PaperBroker, path: Path) -> N
     broker.place_market_order(Order(client_id="c", instrument="USDJPY", units=Decimal(10)))
     assert broker.cancel_order("c").status is OrderStatus.CANCELLED
     other = paper(path)
-    assert [r.client_id for r in other.get_orders()] == ["l"]
+    assert [r.client_id for r in other.get_orders()] == ["l", "stop-EURUSD"]
     other.sync(snapshots[1])
     assert other.get_positions() == {}
     assert other.events == [("EURUSD", "stop", 1)]
