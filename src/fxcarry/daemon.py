@@ -153,9 +153,9 @@ class Daemon:
         looks = 0
         with self.lock, self._signals():
             self.engine.before_send = self.lock.check
-            done = last = self.journal.last_beat()
             is_first = True
             try:
+                done = last = self.journal.last_beat()
                 for at in instants:
                     if done is not None and at <= done:
                         if is_live and is_first:
@@ -298,7 +298,7 @@ class Daemon:
 
     def _tell_clock(self, back: timedelta) -> None:
         """Say that the clock on the wall went ``back`` by so much (< 0: forward), if it is worth saying."""
-        now = datetime.now(UTC)
+        now, back = datetime.now(UTC), timedelta(seconds=round(back.total_seconds()))
         if back > timedelta(seconds=_JUMP):
             message = f"the clock went back by {back}: nothing is done until it has passed the last look"
             self._tell(now, AlertKind.CLOCK_JUMP, "critical", message)

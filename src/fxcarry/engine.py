@@ -68,10 +68,6 @@ def no_progress(done: int, total: int) -> None:
     """Show nothing."""
 
 
-class _PlanMoved(Exception):
-    """What the rules would send now is not what the plan says."""
-
-
 def _units(orders: Iterable[Order]) -> dict[str, Decimal]:
     total: dict[str, Decimal] = {}
     for order in orders:
@@ -231,14 +227,8 @@ class Engine(Decider):
             raise ConfigError("the engine has no feed to look at", hint="pass feed=")
         if self._is_unsure:
             self.recover(at)
-        self._is_unsure, events = True, list(self.broker.events)
-        try:
-            account = self._look(self.feed, at)
-        except _PlanMoved as moved:  # nothing of that look is left, and there is another without the plan
-            self._refuse(at, str(moved))
-            self.broker.events = events
-            self.recover(at)
-            account = self._look(self.feed, at)
+        self._is_unsure = True
+        account = self._look(self.feed, at)
         self._is_unsure, self._looked = False, at
         self.alerts.flush()
         return account
@@ -284,18 +274,9 @@ class Engine(Decider):
             if (self.clock.is_day_end & passed)[:tick].any():  # nobody looked at 17:00: the day begins here
                 self._transition(self.state.at_day_end(broker.nav, max(self.state.high_water, broker.nav)))
             is_due, adopted = bool((self.clock.is_due & passed).any()), self._adopted
-            if adopted is not None and not self._may_carry_out(adopted, at, snapshot):
-                adopted = None
-            self._wishes = {}
-            if adopted is not None:
-                self._wishes = {tick: np.array([adopted.target_weights.get(c, 0.0) for c in self.universe])}
-            orders = self.decide(tick, is_due, asks=adopted is not None)
-            if adopted is not None:
-                change = adopted.differs(_units(orders or ()))
-                if change:
-                    raise _PlanMoved(change)
-                self._adopted = None
-                self.alerts.tell(at, AlertKind.OPERATOR, "info", f"plan {adopted.id} is carried out")
+            is_adopting = adopted is not None and self._may_carry_out(adopted, tick, snapshot)
+            orders = self.decide(tick, is_due, asks=is_adopting)
+            self._adopted, self._wishes = None, {}
             self._remember(at, intended)
             if self.clock.is_day_end[tick]:  # the next day is measured from here
                 self.state = self.state.at_day_end(broker.nav, max(self.state.high_water, broker.nav))
@@ -315,24 +296,39 @@ class Engine(Decider):
         """
         self._adopted = preview
 
-    def _may_carry_out(self, adopted: Preview, at: datetime, snapshot: Snapshot) -> bool:
+    def _may_carry_out(self, adopted: Preview, tick: int, snapshot: Snapshot) -> bool:
+        """Whether a plan may be carried out at this look; if so, its target is what the strategy will have said."""
         held = {n: u for n, u in zip(self.book.names, self.broker.lot().units) if u}
-        why = adopted.moved(at, self.state.trading.value, held, _mids(snapshot))
+        why = adopted.moved(snapshot.at, self.state.trading.value, held, _mids(snapshot))
+        if not why and self.broker.has_waiting:
+            why = "an order waits at the venue"
+        if not why:
+            self._wishes = {tick: np.array([adopted.target_weights.get(c, 0.0) for c in self.universe])}
+            orders, _, _ = self._rehearse(tick)
+            why = adopted.differs(_units(orders))
         if why:
-            self._refuse(at, why)
+            self._wishes = {}
+            message = f"plan {adopted.id} is not carried out: {why}"
+            self.alerts.tell(snapshot.at, AlertKind.PLAN_REFUSED, "warning", message)
+        else:
+            self.alerts.tell(snapshot.at, AlertKind.OPERATOR, "info", f"plan {adopted.id} is carried out")
         return not why
 
-    def _refuse(self, at: datetime, why: str) -> None:
-        if self._adopted is not None:
-            message = f"plan {self._adopted.id} is not carried out: {why}"
-            self.alerts.tell(at, AlertKind.PLAN_REFUSED, "warning", message)
-        self._adopted = None
+    def _rehearse(self, tick: int) -> tuple[Sequence[Order], MemoryJournal, FloatArray | None]:
+        """A decision out of turn of which nothing is kept: its orders, what was noted of it, and the target."""
+        kept, noted = dict(self.__dict__), MemoryJournal()
+        self.journal, self._unsendable, self._asked = noted, set(), None
+        try:
+            orders = self.decide(tick, False, asks=True) or ()
+            return orders, noted, self._asked
+        finally:
+            self.__dict__.update(kept)
 
     def preview(self, at: datetime) -> Preview:
         """What a decision at ``at`` would do, were the strategy asked then. Nothing is sent and nothing written.
 
         The broker is synced, as a look does: give a simulated one in memory (:meth:`SimBroker.twin`), or one elsewhere,
-        which is only read. Raises MissingDataError where the financing of the planned book is not known.
+        which is only read from then on. Raises MissingDataError where the financing of the planned book is not known.
         """
         if self.feed is None:
             raise ConfigError("the engine has no feed to look at", hint="pass feed=")
@@ -340,12 +336,9 @@ class Engine(Decider):
         snapshot, history = self._see(self.feed, at)
         account = self.broker.sync(snapshot)
         self._begin_at(self.broker.nav)
-        kept, noted = self.journal, MemoryJournal()
-        self.journal, self._wishes = noted, {}
-        try:
-            orders = self.decide(len(self.clock) - 1, False, asks=True) or ()
-        finally:
-            self.journal = kept
+        if isinstance(self.broker, Remote):
+            self.broker.is_dry = True
+        orders, noted, asked = self._rehearse(len(self.clock) - 1)
         said = {v.rule: v for _, decision in noted.decisions for v in decision.verdicts}
         held, planned = self.broker.lot(), dict(zip(self.book.names, self.broker.lot().units))
         value = dict(zip(self.book.names, held.base_value))
@@ -363,7 +356,7 @@ class Engine(Decider):
                     cost=notional * self.costs.per_turnover(pairs[order.instrument]),
                 )
             )
-        target = np.zeros(len(self.universe)) if self._asked is None else self._asked
+        target = np.zeros(len(self.universe)) if asked is None else asked
         return Preview(
             at=at,
             trading=self.state.trading.value,
@@ -569,7 +562,7 @@ class Engine(Decider):
             until = f" until {now.halt_until:%Y-%m-%d %H:%M} UTC" if now.halt_until else ""
             if now.trading is TradingState.ACTIVE:
                 severity, why, until = "info", "", ""
-            codes = ", ".join(sorted({v.code for v in self._findings if v.action >= Action.CLOSE}))
+            codes = ", ".join(sorted({v.code for v in self._findings if v.action >= Action.CLOSE} - {now.latch}))
             because = f": {codes}" if codes else ""
             message = f"trading is {now.trading}{why}{until}{because}"
             tell(at, AlertKind.TRADING_STATE, severity, message, fields={"nav": self.broker.nav})

@@ -66,6 +66,7 @@ class Remote:
         self.costs = costs or Costs.none()
         self.financing = financing
         self.closeout_level = closeout_level
+        self.is_dry = False  # nothing is sent or cancelled
         self.events: list[tuple[str, str, int]] = []
         self.capabilities = broker.capabilities
         self._instruments: tuple[Instrument, ...] = ()
@@ -183,7 +184,7 @@ class Remote:
             for order in self.account().working_orders
             if instrument in (None, order.instrument) and not (opening_only and order.is_reducing)
         ]
-        for order in chosen:
+        for order in chosen if not self.is_dry else ():
             try:
                 self._dropped.append(self.broker.cancel_order(order.client_id))
             except OrderRejected:  # it is no longer there: what became of it is read at the next look
@@ -202,6 +203,8 @@ class Remote:
         order that was refused is REJECTED; any other failure leaves it UNKNOWN. What ``before_each`` raises is raised.
         """
         results: list[OrderResult] = []
+        if self.is_dry:
+            raise ConfigError("this engine was made to look ahead", hint="make another one to trade with")
         for order in orders:
             before_each()
             try:

@@ -118,6 +118,10 @@ class SqliteJournal:
             with self._explained("closed"):
                 db.close()
 
+    def begin_run(self, config: str, secrets: Collection[Secret]) -> None:
+        """Another configuration is in force from here: what is written next is of another run."""
+        self._config, self._mask, self._run = config, SecretFilter(secrets).redact, None
+
     def __enter__(self) -> Self:
         self.open()
         return self
