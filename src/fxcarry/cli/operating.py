@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    channels,
     engine_on,
     give,
     journal_path,
@@ -214,8 +215,7 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     """
     import time as clock
 
-    import attrs
-
+    from fxcarry.alerts import Alerts
     from fxcarry.build import paper_broker
     from fxcarry.daemon import shut_out, take_over
     from fxcarry.errors import JournalLocked
@@ -238,8 +238,8 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     with SqliteJournal.existing(path) as journal:
         if given is None:
             give(journal, "flatten", reason)
-        done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
-    done = attrs.evolve(done, killed=killed)
+        broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
+        done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
