@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ def _show(told: dict[str, Any]) -> None:
 @json_option
 @click.pass_context
 def parity(ctx: click.Context, name: str | None, folder: str, config_path: str | None, as_json: bool) -> None:
-    """Replay what was recorded in the backtester and compare fills and financing, to the cent.
+    """Replay what was recorded in the backtester and compare decisions, fills and financing, to the cent.
 
     Exit code 8 where they differ. An operator's commands are no part of a backtest: after one, expect differences.
     """
@@ -159,14 +160,25 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
             raise ConfigError(f"nothing is recorded in {journal.path}", hint="run something first")
         first, last = (datetime.fromisoformat(beats[i]["at"]) - timedelta(microseconds=1) for i in (0, -1))
         recorded = journal.transactions()
+        decided = {
+            datetime.fromisoformat(row["at"]): dict(zip(json.loads(row["legs"]), json.loads(row["weights"])))
+            for row in journal.table("decisions")
+            if row["stage"] == "target"
+        }
     result = backtest(chosen, config=settings, start=trade_date(first), end=trade_date(last))
-    found = compare(recorded, result.journal.log or ())
+    replayed = {
+        decision.at: dict(zip(decision.legs, decision.weights.tolist()))
+        for stage, decision in result.journal.decisions
+        if stage == "target"
+    }
+    found = compare(recorded, result.journal.log or (), decided, replayed)
     if as_json:
         emit(found.to_dict())
     else:
         click.echo(
-            f"{trade_date(first)} to {trade_date(last)}: {found.recorded} transactions recorded, {found.replayed} in "
-            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; differences: {len(found.differences)}"
+            f"{trade_date(first)} to {trade_date(last)}: {found.decided[0]} decisions and {found.recorded} transactions "
+            f"recorded, {found.decided[1]} and {found.replayed} in the backtest; carry {found.carry[0]:,} and "
+            f"{found.carry[1]:,}; differences: {len(found.differences)}"
         )
         for line in found.differences:
             click.echo(f"  {line}")
