@@ -176,8 +176,8 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
         emit(found.to_dict())
     else:
         click.echo(
-            f"{trade_date(first)} to {trade_date(last)}: {found.decided[0]} decisions and {found.recorded} transactions "
-            f"recorded, {found.decided[1]} and {found.replayed} in the backtest; carry {found.carry[0]:,} and "
+            f"{trade_date(first)} to {trade_date(last)}: {found.decided[0]} decisions, {found.recorded} transactions "
+            f"recorded, {found.decided[1]}, {found.replayed} in the backtest; carry {found.carry[0]:,} and "
             f"{found.carry[1]:,}; differences: {len(found.differences)}"
         )
         for line in found.differences:
