@@ -101,7 +101,8 @@ class FakeVenue:
         account = self._account.account()
         resting = [attrs.evolve(r.order, units=r.left) for r in self._resting.values()]
         facts = {f.name: getattr(account, f.name) for f in attrs.fields(Account)}
-        return Account(**{**facts, "working_orders": [*resting, *account.working_orders], "positions": self.get_positions()})
+        facts |= {"working_orders": [*resting, *account.working_orders], "positions": self.get_positions()}
+        return Account(**facts)
 
     def get_account_balance(self) -> Decimal:
         """Cash."""
