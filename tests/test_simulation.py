@@ -224,6 +224,34 @@ def test_closeout_price_of_a_short() -> None:
     assert 10_000 - 200_000 * (price - 1.10) == pytest.approx(0.5 / 30 * 200_000 * price, abs=1e-6)
 
 
+@pytest.mark.parametrize(("price", "is_open"), [("0.961905", True), ("0.961904", False)])
+def test_each_pair_has_its_own_margin(price: str, is_open: bool) -> None:
+    """100,000 EURUSD at 1.10 and 1/30, 20,000 GBPUSD at 1.25 and a quarter, on 10,000.
+
+    Margin 3,666.67 + 6,250. With P of GBPUSD, 10,000 − 20,000·(1.25 − P) = ½·(3,666.67 + 5,000·P) at P = 0.9619048.
+    """
+    broker = SimBroker(cash=10_000, margin_rates={"GBP/USD": 0.25})
+    instruments = broker.get_instruments([Pair("EUR", "USD"), Pair("GBP", "USD")])
+    assert instruments["GBPUSD"].margin_rate == Decimal("0.25")
+    assert float(instruments["EURUSD"].margin_rate) == pytest.approx(1 / 30)
+    quotes = {"EURUSD": "1.10", "GBPUSD": "1.25"}
+    broker.sync(snapshot("12 14:00", quotes))
+    broker.place_market_order(order(100_000, client_id="e"))
+    broker.place_market_order(order(20_000, "GBPUSD", client_id="g"))
+    account = broker.sync(snapshot("12 14:01", quotes))
+    assert float(account.margin_used) == pytest.approx(9_916.666667, abs=1e-6)
+    assert [r.instrument for r in broker.twin().close_all_positions()] == ["GBPUSD", "EURUSD"]  # by margin, not size
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10", "GBPUSD": price}))
+    assert bool(broker.get_positions()) is is_open
+
+
+def test_a_margin_rate_that_is_none_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"margin_rates\.EURUSD is 0"):
+        SimBroker(margin_rates={"EUR/USD": 0.0})
+    with pytest.raises(ConfigError, match="not a currency pair"):
+        SimBroker(margin_rates={"EURO": 0.1})
+
+
 def test_everything_is_closed_at_half_the_margin() -> None:
     broker = opened(200_000, "1.1000", cash=10_000)
     account = broker.account()

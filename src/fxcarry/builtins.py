@@ -23,6 +23,7 @@ class SimulatedConfig:
 
     cash: float | None = None
     margin_rate: float = 1 / 30
+    margin_rates: Mapping[str, float] = attrs.field(factory=dict)
     closeout_level: float = 0.5
     account_id: str = "simulated"
 
@@ -31,6 +32,7 @@ class SimulatedConfig:
         return {
             "cash": self.cash,
             "margin_rate": self.margin_rate,
+            "margin_rates": dict(self.margin_rates),
             "closeout_level": self.closeout_level,
             "account_id": self.account_id,
         }

@@ -138,7 +138,8 @@ class SimBroker:
         costs: what trading costs where quotes carry no spread of their own; ``None`` = nothing.
         financing: pair rates, benchmark ± mark-up or interest on currency balances; ``None`` = no
             financing (and no rates needed).
-        margin_rate: required margin / notional of every instrument.
+        margin_rate: required margin / notional of every instrument, but for those in
+        margin_rates: the same by pair, ``{"USDTRY": 0.25}``.
         closeout_level: everything is closed when NAV <= this share of the margin used.
         account_id: the account's name in postings and client ids.
         frictions: latency, partial fills, refusals, market hours, conversion fee, wider spreads; default: none of it.
@@ -163,6 +164,7 @@ class SimBroker:
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
         margin_rate: float = 1 / 30,
+        margin_rates: Mapping[str, float] | None = None,
         closeout_level: float = 0.5,
         account_id: str = "simulated",
         frictions: Frictions | None = None,
@@ -175,6 +177,10 @@ class SimBroker:
         self.costs = costs or Costs.none()
         self.financing = financing
         self.margin_rate = margin_rate
+        self.margin_rates = {str(Pair.parse(name)): rate for name, rate in (margin_rates or {}).items()}
+        for name, rate in self.margin_rates.items():
+            if not 0 < rate <= 1:
+                raise ConfigError(f"margin_rates.{name} is {rate}", hint="margin / notional, such as 0.05")
         self.closeout_level = closeout_level
         self.frictions = frictions or Frictions()
         self._scale = 10 ** minor_digits(account_currency)
@@ -195,6 +201,8 @@ class SimBroker:
         self._commission = self.costs.commission_bps * 1e-4
         fee, own = self.frictions.conversion_fee, self.account_currency
         self._conversion_fee = [fee * (pair.quote != own) for pair in self._pairs]
+        self._margin = np.array([self.margin_rates.get(name, self.margin_rate) for name in self.names])
+        self._largest_margin = float(self._margin.max(initial=self.margin_rate if not count else 0.0))
         self._column = {name: j for j, name in enumerate(self.names)}
         self._ones: FloatArray = np.ones(2 * count)
         self._refresh()
@@ -221,8 +229,8 @@ class SimBroker:
         missing = [str(p) for p in wanted if p not in self._pairs]
         if missing:
             raise ConfigError(f"{', '.join(missing)} cannot be added to an open simulated book")
-        margin = to_decimal(self.margin_rate)
-        return {str(p): Instrument(name=str(p), exposure=p, margin_rate=margin) for p in wanted}
+        margin = {str(p): to_decimal(self.margin_rates.get(str(p), self.margin_rate)) for p in wanted}
+        return {name: Instrument(name=name, exposure=Pair.parse(name), margin_rate=m) for name, m in margin.items()}
 
     def _open(self, pairs: tuple[Pair, ...]) -> None:
         self._pairs = pairs
@@ -284,9 +292,8 @@ class SimBroker:
             block = Block(tape, tick, nav, *self._held)
             count = len(nav)
             if self._is_open:
-                level = self.margin_rate * self.closeout_level
-                if block.gross_bound * level >= block.nav_min:
-                    below = nav <= block.gross * level
+                if block.gross_bound * self._largest_margin * self.closeout_level >= block.nav_min:
+                    below = nav <= self._closeout_navs(block)
                     if below[0]:
                         self._close_out(tick)
                         continue
@@ -308,6 +315,13 @@ class SimBroker:
             if breach is not None or self.events:
                 break
         return self._tick + 1
+
+    def _closeout_navs(self, block: Block) -> FloatArray:
+        """The NAV at which everything is closed, at each tick of the block."""
+        if not self.margin_rates:
+            return block.gross * (self.margin_rate * self.closeout_level)
+        required: FloatArray = block.tape.base_value[block.ticks] @ (np.abs(block.units) * self._margin)
+        return required * self.closeout_level
 
     def _path(
         self, first: int, last: int, before: tuple[list[float], list[float]], settled: int
@@ -708,6 +722,7 @@ class SimBroker:
             costs=self.costs,
             financing=self.financing,
             margin_rate=self.margin_rate,
+            margin_rates=self.margin_rates,
             closeout_level=self.closeout_level,
             account_id=self.account_id,
             frictions=self.frictions,
@@ -769,8 +784,12 @@ class SimBroker:
         """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
         net = net_exposures(self._pairs, held, self.account_currency)
         weights = {currency: amount / nav for currency, amount in net.items()}
-        gross = sum([abs(units) * value for units, value in zip(held.units, held.base_value)])
-        return {"current_weights": weights, "margin_used": to_decimal(gross * self.margin_rate)}
+        margins = zip(held.units, held.base_value, self._margin.tolist())
+        if self.margin_rates:
+            used = sum([abs(units) * value * rate for units, value, rate in margins])
+        else:
+            used = sum([abs(units) * value for units, value, _ in margins]) * self.margin_rate
+        return {"current_weights": weights, "margin_used": to_decimal(used)}
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
@@ -885,7 +904,8 @@ class SimBroker:
         self.drop("cancelled")
         if not self._is_open:
             return []
-        margin = dict(zip(self.names, (abs(u) * value for u, value in zip(self._units, self.lot().base_value))))
+        sizes = zip(self._units, self.lot().base_value, self._margin.tolist())
+        margin = dict(zip(self.names, [abs(units) * value * rate for units, value, rate in sizes]))
         largest_first = sorted(zip(self.names, self._units), key=lambda held: -margin[held[0]])
         return [
             self.place_market_order(

@@ -146,7 +146,9 @@ def make(
         slippage_bps=float(random.choice([0.0, 0.5])),
         commission_bps=float(random.choice([0.0, 0.3])),
     )
-    about = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
+    about: dict[str, Any] = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
+    if random.integers(2):
+        about["margin_rates"] = {name: float(random.choice([0.02, 0.1])) for name in PAIRS[::2]}
     return Case(account, history, clock, orders, about, stops)
 
 
@@ -545,12 +547,12 @@ def test_nav_is_cash_and_open_profit_and_exposures_sum_to_nothing(account: str, 
     for pair, base, quote in zip(map(Pair.parse, PAIRS), columns.base_value[-1], columns.conversion[-1]):
         worth[pair.base], worth[pair.quote] = float(base), float(quote)
     net = dict.fromkeys(LEVEL, 0.0)
-    gross = 0.0
+    margin, rates = 0.0, case.about.get("margin_rates", {})
     for name, position in state.positions.items():
         pair = Pair.parse(name)
         net[pair.base] += float(position.units) * worth[pair.base]
         net[pair.quote] -= float(position.units * position.average_price) * worth[pair.quote]
-        gross += abs(float(position.units)) * worth[pair.base]
+        margin += abs(float(position.units)) * worth[pair.base] * rates.get(name, 1 / 30)
     nav = float(state.nav)
     # What is owned less what is owed, over all currencies, is the open profit: nothing on the day it was opened.
     assert nav == pytest.approx(float(state.cash) + sum(net.values()), rel=1e-9)
@@ -559,7 +561,7 @@ def test_nav_is_cash_and_open_profit_and_exposures_sum_to_nothing(account: str, 
     assert exposure == pytest.approx(net, abs=1e-6 * abs(nav))
     assert account not in state.current_weights
     assert sum(exposure.values()) + own + float(state.cash) == pytest.approx(nav, rel=1e-9)
-    assert float(state.margin_used) == pytest.approx(gross / 30, rel=1e-9)
+    assert float(state.margin_used) == pytest.approx(margin, rel=1e-9)
 
 
 @quick
