@@ -8,6 +8,7 @@ like, ends with the same account to the cent.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -29,7 +30,7 @@ from fxcarry.engine import Engine
 from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError, JournalError
 from fxcarry.journal import Command, JournalLock, SqliteJournal, append_performance
 from fxcarry.market import MarketHistory, from_ns
-from fxcarry.model import OrderResult, TradingState, to_decimal
+from fxcarry.model import OrderResult, RiskState, TradingState, to_decimal
 from fxcarry.preview import Preview
 from fxcarry.protocols import Broker
 
@@ -92,12 +93,9 @@ def take_over(
     """
     with lock:
         with journal.atomic():
-            state = journal.state()
-            if state is not None:
-                halted = attrs.evolve(
-                    state, trading=TradingState.HALTED, latch="OPERATOR", halt_until=None, halted_at=None
-                )
-                journal.transition(at, halted)
+            state = journal.state() or RiskState(day_start=math.nan, high_water=math.nan)
+            halted = attrs.evolve(state, trading=TradingState.HALTED, latch="OPERATOR", halt_until=None, halted_at=None)
+            journal.transition(at, halted)
             for command in journal.commands():
                 if command.kind == "flatten":
                     journal.take(command, at)

@@ -106,10 +106,12 @@ class Decider:
         self._is_daily = True
         self._closeout: list[float] = []
 
-    def _begin_at(self, nav: float) -> None:
-        """Measure the first day and the drawdown from here, where nothing is remembered."""
-        if self.state.day_start != self.state.day_start:
+    def _begin_at(self, nav: float) -> bool:
+        """Measure the first day and the drawdown from here, where nothing is remembered, and say whether it is so."""
+        is_first = self.state.day_start != self.state.day_start
+        if is_first:
             self.state = attrs.evolve(self.state, day_start=nav, high_water=nav)
+        return is_first
 
     def _note_sent(self, orders: Plan, results: Sequence[OrderResult]) -> None:
         """What it means that orders of a plan were refused or not sent: the target they were for stands again, until

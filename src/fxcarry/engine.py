@@ -264,7 +264,8 @@ class Engine(Decider):
             journal.import_transactions(fresh)
             journal.record(told, at)
             journal.observe(snapshot)
-            self._begin_at(broker.nav)
+            if self._begin_at(broker.nav):
+                journal.transition(at, self.state)
             if isinstance(broker, Remote):
                 broker.note(fresh)
             if broker.events:

@@ -23,6 +23,7 @@ import pytest
 from forked import Process
 
 import fxcarry
+from fxcarry.journal import SqliteJournal
 from fxcarry.testing import market_history
 
 pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
@@ -287,3 +288,16 @@ def test_live_mode_is_refused(desk: Path) -> None:
     assert process.returncode == 2
     assert "paper only" in err
     assert not os.path.exists("fxcarry-state/paper.sqlite")
+
+
+def test_flatten_halts_an_account_that_has_never_been_looked_at(desk: Path) -> None:
+    """The journal is there, a state is not: the next engine finds everything closed and itself halted."""
+    (desk / "fxcarry-state").mkdir()
+    with SqliteJournal(desk / "fxcarry-state" / "journal.sqlite", account_id="paper"):
+        pass  # made
+    told("flatten", "--reason", "never mind")
+    now = told("status")
+    assert (now["trading"], now["latch"], now["day_start"]) == ("halted", "OPERATOR", None)
+    end = finished(replay())
+    assert (end["trading"], end["latch"], end["nav"]) == ("halted", "OPERATOR", 1_000_000.0)
+    assert end["day_start"] == 1_000_000.0

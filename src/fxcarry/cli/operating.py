@@ -99,6 +99,9 @@ def status(folder: str, as_json: bool) -> None:
 
 
 def _status(folder: str) -> dict[str, Any]:
+    def known(value: float) -> float | None:  # before the first look there is no NAV
+        return value if value == value else None
+
     from fxcarry.journal import JournalLock, SqliteJournal
 
     path = journal_path(folder)
@@ -114,8 +117,8 @@ def _status(folder: str) -> dict[str, Any]:
             "trading": None if state is None else state.trading.value,
             "latch": None if state is None else state.latch or None,
             "halt_until": None if state is None or state.halt_until is None else state.halt_until.isoformat(),
-            "day_start": None if state is None else state.day_start,
-            "high_water": None if state is None else state.high_water,
+            "day_start": None if state is None else known(state.day_start),
+            "high_water": None if state is None else known(state.high_water),
             "standing_target": None if target is None else dict(target.weights),
             "orders_unresolved": journal.unresolved(),
             "locked": [] if state is None else sorted(state.locked),
@@ -247,7 +250,7 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
         except JournalLocked:  # it hangs in the middle of a write
             pass
     killed = shut_out(lock)
-    with SqliteJournal.existing(path) as journal:
+    with SqliteJournal.existing(path) as journal, logged_to(path.parent / "trading_system.log", settings):
         if given is None:
             give(journal, "flatten", reason)
         broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
