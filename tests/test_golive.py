@@ -833,3 +833,73 @@ def test_a_check_leaves_the_account_as_it_is(desk: Path) -> None:
     assert account.read_bytes() == before
     with SqliteJournal.existing(desk) as journal:
         assert len(journal.table("runs")) == 1
+
+
+# --- what a real engine writes ---------------------------------------------------------------------------------------
+
+
+class Mail:
+    """A channel that takes everything."""
+
+    name = "mail"
+
+    def notify(self, alert: Alert) -> None:
+        """Nothing to do."""
+
+
+@pytest.mark.ecb
+def test_the_journal_of_an_engine_is_read_as_it_was_meant(tmp_path: Path) -> None:
+    """Four months of 2007 by the daemon, as if the clock on the wall had been there, with a drill in the middle."""
+    pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
+    from fxcarry.build import build, paper_broker
+    from fxcarry.config import effective, load_config, to_toml
+    from fxcarry.daemon import Daemon, replay_instants
+    from fxcarry.engine import Engine
+    from fxcarry.journal import JournalLock
+    from fxcarry.plugins import load
+
+    settings = load_config(None, load({}), {})
+    broker = paper_broker(settings, tmp_path / "paper.sqlite")
+    journal = SqliteJournal(tmp_path / "j", account_id="paper", config=to_toml(effective(settings)))
+    engine = build(settings, strategy="baseline", journal=journal, broker=broker, notifiers=[Mail()])
+    assert engine.feed is not None
+    history = engine.feed.history(None, None).in_currency("USD", engine.universe)
+    start, until = datetime(2007, 4, 2, tzinfo=UTC), datetime(2007, 7, 20, tzinfo=UTC)
+    orders = {datetime(2007, 5, 10, 21, tzinfo=UTC): "flatten", datetime(2007, 5, 16, 21, tzinfo=UTC): "resume"}
+    navs: dict[datetime, float] = {}
+
+    def told(at: datetime, engine: Engine) -> None:
+        navs[at] = engine.broker.nav
+        if at in orders:
+            journal.command(orders[at], by="anna", at=at, reason="drill")  # type: ignore[arg-type]
+
+    performance = tmp_path / "performance.csv"
+    with wall(start):
+        daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(journal.path), performance=performance)
+        daemon.run(replay_instants(history, start, until, "monthly"), told=told)
+    last = max(navs)
+    instruments = broker.get_instruments([Pair.market(c, "USD") for c in engine.universe])
+    report = checked(journal, instruments=instruments, now=last)
+
+    nav = np.array(list(navs.values()))
+    ratio, error = by_hand(nav[1:] / nav[:-1] - 1)
+    assert report.days == len(nav) - 1 == 79
+    assert one(report, "Sharpe ratio").found == f"{ratio:.2f} ± {error:.2f} (79 daily returns)"
+    logged = [float(line.split(",")[1]) for line in performance.read_text("utf-8").splitlines()[1:]]
+    assert nav == pytest.approx(logged, abs=0.01)
+    deepest = (1 - nav / np.maximum.accumulate(nav)).max()
+    assert one(report, "drawdown").found == f"{deepest:.1%} of end-of-day NAV"
+    assert one(report, "time on paper").found == "2007-04-02 to 2007-07-20, 109 days"
+    assert one(report, "no gaps").found == "100.0% of 80 business days until now"
+    assert one(report, "emergency liquidation").found == (
+        "2007-05-11 21:00 by anna: 6 positions closed by 2007-05-14 21:00, resumed 2007-05-17 21:00"
+    )
+    assert one(report, "alerts delivered").is_met
+    assert "the default set: max-position" in one(report, "limits documented").found
+    assert one(report, "slippage").is_met
+    assert one(report, "slippage").found == "1.48 ± 0.00 bp a fill, 1.48 bp estimated (24 fills)"  # the venue's own
+    assert one(report, "minimum capital").needed == "123 USD to hold 33.3% of NAV in GBPUSD"  # 20 x 2.0535 x 3
+    assert [r.name for r in report.missing] == ["limits documented", "backup connection", "broker contact"]
+
+    again = checked(journal, instruments=instruments, now=datetime(2007, 4, 2, tzinfo=UTC) - timedelta(days=1))
+    assert again.days == 0
