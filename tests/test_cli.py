@@ -488,7 +488,7 @@ def test_settings_come_from_the_file_the_environment_and_the_command_in_that_ord
         (["--markup", "much"], 2, "'much' is not a valid float"),
         (["--cash", "0"], 2, "cash is 0"),
         (["--cash", "nan"], 2, "cash is nan"),
-        (["--rebalance", "hourly"], 2, "'hourly' is not one of 'monthly', 'weekly', 'daily'"),
+        (["--rebalance", "hourly"], 2, "rebalance is 'hourly'"),
         (["--config", "none.toml"], 2, "none.toml does not exist.*fxcarry init"),
         (["--nonsense"], 2, "No such option:? '?--nonsense"),
     ],

@@ -736,7 +736,7 @@ def run(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    out, problems = process.communicate(timeout=20)
+    out, problems = process.communicate(timeout=120)
     assert problems == ""
     return out
 
@@ -854,7 +854,8 @@ def test_a_kill_at_any_moment_leaves_whole_steps_and_everything_acknowledged(tmp
         for _ in range(lines):
             process.stdout.readline()
         os.kill(process.pid, signal.SIGKILL)
-        printed = lines + len(process.communicate()[0].splitlines())
+        printed = lines + len(process.stdout.read().splitlines())  # communicate() would skip what is buffered here
+        process.communicate()
         with SqliteJournal(tmp_path / "j.db", account_id="A1") as journal:
             orders, intentions = len(journal.orders), len(journal.table("intentions"))
             assert journal.intention() is None

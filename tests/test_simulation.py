@@ -173,6 +173,13 @@ def test_the_same_trade_in_double_entry(audjpy: SimBroker) -> None:
     assert ledger.balance("Income:Financing") == Decimal("-9.56")
 
 
+def test_after_each_transaction_come_the_others(audjpy: SimBroker) -> None:
+    every = list(audjpy.transactions(None))
+    assert len({t.at for t in every}) >= 3  # booked in several looks
+    for count, last in enumerate(every, 1):
+        assert audjpy.transactions(last.id) == every[count:]
+
+
 # --- exposures -------------------------------------------------------------------------------------------------------
 
 

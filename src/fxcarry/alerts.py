@@ -43,6 +43,7 @@ class AlertKind(StrEnum):
     ORDER_UNKNOWN = "order-unknown"
     RECONCILIATION_BREAK = "reconciliation-break"
     CLOCK_JUMP = "clock-jump"
+    LIQUIDATION = "liquidation"
     PLAN_REFUSED = "plan-refused"
     PERFORMANCE_LOG = "performance-log"
 

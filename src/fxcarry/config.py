@@ -31,6 +31,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
+from fxcarry.clock import Frequency, check_frequency
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing
@@ -97,7 +98,7 @@ class Config:
     mode: Literal["backtest", "paper", "live"]
     account_currency: str
     universe: Names
-    rebalance: Literal["monthly", "weekly", "daily"]
+    rebalance: Frequency
     cash: float
     venue: str | None
     markup: float | None
@@ -141,6 +142,10 @@ def _check_universe(_: object, attribute: attrs.Attribute[Any], value: Names | N
         raise ConfigError("no currency is listed", hint="leave it out for the other G10 currencies")
 
 
+def _check_rebalance(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    check_frequency(value)
+
+
 def _check_cash(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if value <= 0:
         raise ConfigError(f"expected an amount > 0, got {value}")
@@ -163,7 +168,7 @@ class _General:
     mode: Literal["backtest", "paper", "live"] = "paper"
     account_currency: str = attrs.field(default="USD", validator=_check_currency)
     universe: Names | None = attrs.field(default=None, validator=_check_universe)
-    rebalance: Literal["monthly", "weekly", "daily"] = "monthly"
+    rebalance: Frequency = attrs.field(default="monthly", validator=_check_rebalance)
     cash: float = attrs.field(default=1_000_000.0, validator=_check_cash)
     venue: str | None = attrs.field(default=None, validator=_check_venue)
     markup: float | None = attrs.field(default=None, validator=_check_markup)

@@ -22,11 +22,11 @@ from types import FrameType
 
 import attrs
 
-from fxcarry.alerts import AlertKind, Severity
+from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import is_open, session_end, trade_date
 from fxcarry.engine import Engine
-from fxcarry.errors import BrokerError, DataError, FxCarryError, JournalError
+from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError, JournalError
 from fxcarry.journal import Command, JournalLock, SqliteJournal, append_performance
 from fxcarry.market import MarketHistory, from_ns
 from fxcarry.model import OrderResult, TradingState, to_decimal
@@ -81,14 +81,15 @@ def shut_out(lock: JournalLock) -> int | None:
     return holder.pid
 
 
-def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: datetime) -> Liquidation:
-    """Close everything from this process, whatever the engine is doing.
+def take_over(
+    journal: SqliteJournal, lock: JournalLock, broker: Broker, at: datetime, alerts: Alerts, killed: int | None = None
+) -> Liquidation:
+    """Close everything from this process, after :func:`shut_out`, which says whom it ``killed``.
 
-    The fence is raised first, so that an engine that wakes up sends nothing; one that is still alive is killed, since
-    it may hang in the middle of a write. Then the account is ours: the journal says halted (``OPERATOR``, until a
-    person resumes), working orders are cancelled, every position gets a closing order, and the venue is read again.
+    The account is ours: the journal says halted (``OPERATOR``, until a person resumes), so that the next engine goes on
+    closing; working orders are cancelled, every position gets a closing order, the largest margin first, and the venue
+    is read again. A venue out of reach is asked again, for half a minute in all; then BrokerUnavailable is raised.
     """
-    killed = shut_out(lock)
     with lock:
         with journal.atomic():
             state = journal.state()
@@ -100,10 +101,28 @@ def take_over(journal: SqliteJournal, lock: JournalLock, broker: Broker, at: dat
             for command in journal.commands():
                 if command.kind == "flatten":
                     journal.take(command, at)
-        broker.connect()
-        closing = tuple(broker.close_all_positions())
-        journal.record(closing, at)
-        held = {name: position.units for name, position in broker.get_positions().items()}
+        for wait in (1, 2, 4, 8, 16, 0):
+            try:
+                broker.connect()
+                closing = tuple(broker.close_all_positions())
+                journal.record(closing, at)
+                held = {name: position.units for name, position in broker.get_positions().items()}
+                break
+            except BrokerUnavailable as error:
+                message = f"the account cannot be closed: {error}"
+                alerts.tell(at, AlertKind.LIQUIDATION, "critical", message, key="unreachable")
+                alerts.flush()
+                if not wait:
+                    raise
+                sleep(wait)
+        left = ", ".join(f"{name} {units:,f}" for name, units in held.items())
+        message = (
+            f"everything is being closed; still open until the next quote: {left}" if left else "the account is flat"
+        )
+        if left and not is_open(at):
+            message += "; the market is closed, the orders wait for it to open"
+        alerts.tell(at, AlertKind.LIQUIDATION, "critical", message)
+        alerts.flush()
     return Liquidation(killed=killed, closing=closing, open=held)
 
 

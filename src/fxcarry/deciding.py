@@ -291,6 +291,9 @@ class Decider:
         if findings:
             self._apply(findings, proposal, account)
             reason = reason if self._intention is not None else _why(findings)
+        if self.state.trading is TradingState.HALTED:  # the largest margin first
+            margin = [float(i.margin_rate) * value for i, value in zip(book.instruments, held.base_value)]
+            legs = sorted(legs, key=lambda leg: -abs(leg[2]) * margin[leg[0]])
         if broker.has_waiting:
             legs = self._unsent(legs)
         if self._blocked:

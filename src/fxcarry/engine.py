@@ -584,7 +584,7 @@ class Engine(Decider):
         """
         state, nav = attrs.evolve(self.state, halt_until=None, halted_at=None), self.broker.nav
         if kind == "resume":
-            state = attrs.evolve(state, trading=TradingState.ACTIVE, latch="", day_start=nav, high_water=nav)
+            state = attrs.evolve(state, trading=TradingState.ACTIVE, latch="", day_start=nav, high_water=nav, rejects=0)
         elif kind == "flatten":
             state = attrs.evolve(state, trading=TradingState.HALTED, latch="OPERATOR")
         elif state.trading is not TradingState.HALTED:

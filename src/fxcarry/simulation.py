@@ -879,8 +879,14 @@ class SimBroker:
         return self.log.after(since)
 
     def close_all_positions(self) -> Sequence[OrderResult]:
-        """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
+        """Cancel what waits and place a closing order for each position, the largest margin first, to be filled at the
+        next fresh quote.
+        """
         self.drop("cancelled")
+        if not self._is_open:
+            return []
+        margin = dict(zip(self.names, (abs(u) * value for u, value in zip(self._units, self.lot().base_value))))
+        largest_first = sorted(zip(self.names, self._units), key=lambda held: -margin[held[0]])
         return [
             self.place_market_order(
                 Order(
@@ -891,7 +897,7 @@ class SimBroker:
                     reason="flatten",
                 )
             )
-            for name, units in zip(self.names, self._units)
+            for name, units in largest_first
             if units
         ]
 

@@ -13,11 +13,14 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
+from forked import Process
 
 import fxcarry
 from fxcarry.testing import market_history
@@ -26,7 +29,7 @@ pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
 
 G9 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK")
 FIRST, UNTIL = "2020-01-08", "2020-06-03"  # no decision waits for its fill then
-COMMAND = [sys.executable, "-c", "from fxcarry.cli import main; main()"]
+COMMAND = Path(sys.executable).with_name("fxcarry")
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +58,15 @@ def desk(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+def start(*arguments: str) -> Process:
+    return forked.start(*arguments)
 
 
-def replay(*arguments: str) -> subprocess.Popen[str]:
+def replay(*arguments: str) -> Process:
     return start("run", "--json", "--replay", FIRST, "--until", UNTIL, *arguments)
 
 
-def finished(process: subprocess.Popen[str]) -> Any:
+def finished(process: Process) -> Any:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return json.loads(out)
@@ -80,7 +81,9 @@ def rows(path: Path, query: str) -> Sequence[Any]:
         return db.execute(query).fetchall()
 
 
+@cache
 def backtested() -> float:
+    """The same on every desk."""
     return float(fxcarry.backtest("baseline", config="fxcarry.toml", start=FIRST, end=UNTIL).stats["final_nav"])
 
 
@@ -100,7 +103,15 @@ def await_looks(folder: Path, count: int) -> None:
 
 
 def test_a_replay_on_paper_ends_where_the_backtest_ends(desk: Path) -> None:
-    end = finished(replay())
+    run = subprocess.run(  # as it is installed; the other tests fork
+        [COMMAND, "run", "--json", "--replay", FIRST, "--until", UNTIL],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    end = json.loads(run.stdout)
     assert end["nav"] == pytest.approx(backtested(), abs=0.005)
     assert end["looks"] > 95
     assert end["orders_unresolved"] == []
@@ -116,12 +127,15 @@ def kill_at_random(folder: Path, chance: random.Random, most: int) -> int:
     kills = 0
     while kills < most:
         process = replay()
-        await_looks(folder, looks(folder) + chance.randrange(1, 9))
+        until, wanted = time.monotonic() + 60, looks(folder) + chance.randrange(1, 9)
+        while looks(folder) < wanted and process.poll() is None:
+            assert time.monotonic() < until
+            time.sleep(0.005)
         time.sleep(chance.random() * 0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         if process.returncode != -signal.SIGKILL:
-            break
+            break  # it came to its end
         kills += 1
     return kills
 
@@ -178,10 +192,12 @@ def test_sigterm_finishes_the_look_in_hand_and_stops_cleanly(desk: Path) -> None
 
 
 def test_pause_resume_and_flatten_from_another_process(desk: Path) -> None:
-    process = start("run", "--json", "--replay", FIRST, "--until", "2020-03-31", "--speed", "400000")
+    process = replay("--speed", "1000000")
     await_looks(desk, 12)
     assert told("status")["pid"] == process.pid
     told("flatten", "--reason", "drill")
+    await_looks(desk, looks(desk) + 8)  # a decision is due in these
+    process.terminate()
     process.communicate(timeout=120)
     now = told("status")
     assert (now["trading"], now["latch"], now["running"]) == ("halted", "OPERATOR", False)

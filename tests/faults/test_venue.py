@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fxcarry.alerts import Alerts
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
+from fxcarry.daemon import take_over
 from fxcarry.engine import Engine
 from fxcarry.errors import BrokerUnavailable, ConfigError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
-from fxcarry.journal import SqliteJournal
+from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Order, Pair, TradingState
 from fxcarry.remote import Remote
-from fxcarry.risk import DailyLoss, Drawdown, MaxPosition, StopLoss
+from fxcarry.risk import DailyLoss, Drawdown, MaxPosition, OrderRate, StopLoss
 from fxcarry.testing import FakeBroker, FakeVenue, serve
 
 CURRENCIES = ("AUD", "JPY")
@@ -424,3 +426,73 @@ def test_an_account_in_another_currency_and_a_run_over_history_are_refused(
 
 def market_order(client_id: str, instrument: str, amount: int) -> Order:
     return Order(client_id=client_id, instrument=instrument, units=Decimal(amount))
+
+
+def test_with_the_order_rate_rule_refusals_halt_until_a_person_resumes(
+    desk: tuple[FakeBroker, Engine, SqliteJournal],
+) -> None:
+    broker, _, journal = desk
+    engine = Engine(
+        feed=MemoryFeed(market()),
+        broker=broker,
+        strategy=lambda view, account: {"AUD": 0.25},
+        rules=(OrderRate(),),
+        universe=CURRENCIES,
+        journal=journal,
+        rebalance="daily",
+        costs=Costs(),
+    )
+    broker.fail("place_market_order", "rejected", 3)
+    for minute in range(-5, 5):
+        engine.step(DECISION - timedelta(days=1) + timedelta(minutes=minute))
+    assert engine.state.rejects == 3
+    engine.step(DECISION)  # the next decision
+    assert (engine.state.trading, engine.state.latch) == (TradingState.REDUCING, "ORDERS_REFUSED")
+    assert units(broker) == {}
+    engine.step(DECISION + timedelta(hours=30))
+    assert engine.state.trading is TradingState.REDUCING  # it does not lapse
+    engine.command("resume", DECISION + timedelta(hours=30))
+    engine.step(DECISION + timedelta(hours=31))
+    assert units(broker).keys() == {"AUDUSD"}
+    assert engine.state.rejects == 0
+
+
+def test_flatten_from_another_process_asks_a_venue_that_is_down_again_and_closes_the_largest_first(
+    desk: tuple[FakeBroker, Engine, SqliteJournal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, engine, journal = desk
+    engine.step(LOOKS[0])
+    engine.step(DECISION)
+    waits: list[float] = []
+    monkeypatch.setattr("fxcarry.daemon.sleep", waits.append)
+    broker.fail("close_all_positions", "unavailable", 2)
+    lock, alerted = JournalLock(journal.path), Alerts(journal)
+    done = take_over(journal, lock, broker, DECISION + timedelta(minutes=1), alerted, None)
+    assert waits == [1, 2]
+    assert done.open == {} == units(broker)
+    assert [r.instrument for r in done.closing] == ["AUDUSD", "USDJPY"]  # 250,000 before 200,000
+    state = journal.state()
+    assert state is not None
+    assert (state.trading, state.latch) == (TradingState.HALTED, "OPERATOR")
+    told = alerts(journal, "liquidation")
+    assert told[0].startswith("the account cannot be closed: 503")
+    assert told[-1] == "the account is flat"
+    broker.fail("close_all_positions", "unavailable", 99)
+    with pytest.raises(BrokerUnavailable):
+        take_over(journal, lock, broker, DECISION + timedelta(minutes=2), alerted, None)
+    assert sum(waits[2:]) == 31
+    again = engine_on(broker, journal)
+    again.recover()
+    again.step(DECISION + timedelta(minutes=3))
+    assert units(broker) == {}  # halted stays halted
+
+
+def test_a_halted_engine_closes_the_largest_margin_first(desk: tuple[FakeBroker, Engine, SqliteJournal]) -> None:
+    broker, engine, journal = desk
+    engine.strategy = lambda view, account: {"AUD": 0.1, "JPY": -0.2}
+    engine.step(LOOKS[0])
+    engine.step(DECISION)
+    engine.command("flatten", DECISION)
+    engine.step(DECISION + timedelta(minutes=1))
+    assert units(broker) == {}
+    assert [o.instrument for o in journal.orders] == ["AUDUSD", "USDJPY", "USDJPY", "AUDUSD"]

@@ -63,16 +63,24 @@ def open_desk(settings: Config, folder: str, name: str | None) -> tuple[SqliteJo
     return journal, broker, the_strategy(settings, name)
 
 
+def channels(settings: Config) -> Sequence[Notifier]:
+    """Where alerts go: the configured channels, or the console."""
+    from fxcarry.alerts import ConsoleNotifier
+    from fxcarry.build import make
+
+    return [make(section) for section in settings.notifiers] or [ConsoleNotifier()]
+
+
 def engine_on(
     settings: Config, journal: SqliteJournal, broker: SimBroker | Broker, strategy: str, *, is_told: bool = True
 ) -> Engine:
     """The engine on an account; its alerts go to the configured channels (``is_told``), or to the console."""
-    from fxcarry.alerts import ConsoleNotifier
-    from fxcarry.build import build, make
+    from fxcarry.build import build
     from fxcarry.secrets import SecretFilter
 
-    channels: Sequence[Notifier] = [make(section) for section in settings.notifiers] or [ConsoleNotifier()]
-    engine = build(settings, strategy=strategy, journal=journal, broker=broker, notifiers=channels if is_told else ())
+    engine = build(
+        settings, strategy=strategy, journal=journal, broker=broker, notifiers=channels(settings) if is_told else ()
+    )
     engine.alerts.mask = SecretFilter(settings.secrets).redact
     return engine
 

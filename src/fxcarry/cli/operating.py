@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    channels,
     engine_on,
     give,
     journal_path,
@@ -141,7 +143,7 @@ def _show(told: dict[str, Any]) -> None:
 @json_option
 @click.pass_context
 def parity(ctx: click.Context, name: str | None, folder: str, config_path: str | None, as_json: bool) -> None:
-    """Replay what was recorded in the backtester and compare fills and financing, to the cent.
+    """Replay what was recorded in the backtester and compare decisions, fills and financing, to the cent.
 
     Exit code 8 where they differ. An operator's commands are no part of a backtest: after one, expect differences.
     """
@@ -158,14 +160,25 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
             raise ConfigError(f"nothing is recorded in {journal.path}", hint="run something first")
         first, last = (datetime.fromisoformat(beats[i]["at"]) - timedelta(microseconds=1) for i in (0, -1))
         recorded = journal.transactions()
+        decided = {
+            datetime.fromisoformat(row["at"]): dict(zip(json.loads(row["legs"]), json.loads(row["weights"])))
+            for row in journal.table("decisions")
+            if row["stage"] == "target"
+        }
     result = backtest(chosen, config=settings, start=trade_date(first), end=trade_date(last))
-    found = compare(recorded, result.journal.log or ())
+    replayed = {
+        decision.at: dict(zip(decision.legs, decision.weights.tolist()))
+        for stage, decision in result.journal.decisions
+        if stage == "target"
+    }
+    found = compare(recorded, result.journal.log or (), decided, replayed)
     if as_json:
         emit(found.to_dict())
     else:
         click.echo(
-            f"{trade_date(first)} to {trade_date(last)}: {found.recorded} transactions recorded, {found.replayed} in "
-            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; differences: {len(found.differences)}"
+            f"{trade_date(first)} to {trade_date(last)}: {found.decided[0]} decisions, {found.recorded} transactions "
+            f"recorded, {found.decided[1]}, {found.replayed} in the backtest; carry {found.carry[0]:,} and "
+            f"{found.carry[1]:,}; differences: {len(found.differences)}"
         )
         for line in found.differences:
             click.echo(f"  {line}")
@@ -214,8 +227,7 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     """
     import time as clock
 
-    import attrs
-
+    from fxcarry.alerts import Alerts
     from fxcarry.build import paper_broker
     from fxcarry.daemon import shut_out, take_over
     from fxcarry.errors import JournalLocked
@@ -238,8 +250,8 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     with SqliteJournal.existing(path) as journal:
         if given is None:
             give(journal, "flatten", reason)
-        done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
-    done = attrs.evolve(done, killed=killed)
+        broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
+        done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")

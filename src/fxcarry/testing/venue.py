@@ -99,9 +99,10 @@ class FakeVenue:
             self._deal(order)
         self._late = []
         account = self._account.account()
-        waiting = [attrs.evolve(r.order, units=r.left) for r in self._resting.values()]
+        resting = [attrs.evolve(r.order, units=r.left) for r in self._resting.values()]
         facts = {f.name: getattr(account, f.name) for f in attrs.fields(Account)}
-        return Account(**{**facts, "working_orders": waiting, "positions": self.get_positions()})
+        facts |= {"working_orders": [*resting, *account.working_orders], "positions": self.get_positions()}
+        return Account(**facts)
 
     def get_account_balance(self) -> Decimal:
         """Cash."""
