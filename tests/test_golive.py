@@ -568,7 +568,8 @@ def test_the_rules_of_a_strategy_are_named_as_its(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", ["", "rules = []\n", '[strategies.a]\nuse = "rank"\nrules = []\n[strategies.b]\nuse = "rank"\n']
+    "config",
+    ["", "no TOML", "rules = []\n", '[strategies.a]\nuse = "rank"\nrules = []\n[strategies.b]\nuse = "rank"\n'],
 )
 def test_no_rules_are_no_limits(config: str, tmp_path: Path) -> None:
     found = one(checked(paper(tmp_path / "j", config=config)), "limits documented")
@@ -676,8 +677,10 @@ def test_what_one_begins_with_must_hold_the_smallest_weight(
     """20 EUR are 22 USD, a quarter of 88 USD, a tenth of 880; the 0.1 % of NOK do not count."""
     found = one(checked(paper(tmp_path / "j"), intended_capital=intended), "minimum capital")
     assert found.is_met is is_met
-    assert found.needed == "88 USD to hold 25.0% of NAV in EURUSD"
-    assert found.found == ("[live] has no intended_capital" if intended is None else "88 USD to begin with")
+    assert found.needed == "88.00 USD to hold 25.0% of NAV in EURUSD"
+    assert found.found == (
+        "[live] has no intended_capital" if intended is None else f"{intended / 10:.2f} USD to begin with"
+    )
 
 
 # --- three keys ------------------------------------------------------------------------------------------------------
@@ -823,14 +826,11 @@ def test_what_is_wrong_with_a_check_is_told(arguments: Sequence[str], message: s
     assert message in refused(*arguments)
 
 
-def test_a_check_leaves_the_account_as_it_is(desk: Path) -> None:
-    """Another process may be trading on it."""
+def test_a_check_touches_nothing(desk: Path) -> None:
+    """Another process may be trading on it; and where the account's file is missing, none is made."""
     paper(desk).close()
     said("--go-live")
-    account = desk.with_name("paper.sqlite")
-    before = account.read_bytes()
-    said("--go-live")
-    assert account.read_bytes() == before
+    assert [path.name for path in desk.parent.iterdir()] == [desk.name]
     with SqliteJournal.existing(desk) as journal:
         assert len(journal.table("runs")) == 1
 
@@ -898,7 +898,7 @@ def test_the_journal_of_an_engine_is_read_as_it_was_meant(tmp_path: Path) -> Non
     assert "the default set: max-position" in one(report, "limits documented").found
     assert one(report, "slippage").is_met
     assert one(report, "slippage").found == "1.48 ± 0.00 bp a fill, 1.48 bp estimated (24 fills)"  # the venue's own
-    assert one(report, "minimum capital").needed == "123 USD to hold 33.3% of NAV in GBPUSD"  # 20 x 2.0535 x 3
+    assert one(report, "minimum capital").needed == "123.20 USD to hold 33.3% of NAV in GBPUSD"  # 60 x 1.3803 / 0.6722
     assert [r.name for r in report.missing] == ["limits documented", "backup connection", "broker contact"]
 
     again = checked(journal, instruments=instruments, now=datetime(2007, 4, 2, tzinfo=UTC) - timedelta(days=1))

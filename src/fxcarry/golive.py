@@ -349,13 +349,15 @@ def _sharpe(ended: NDArray[np.datetime64], returns: FloatArray) -> Requirement:
 
 
 def _drawdown(returns: FloatArray) -> Requirement:
-    deepest = -max_drawdown(returns) if len(returns) >= 2 else math.nan
-    found = f"{deepest:.1%} of end-of-day NAV" if len(returns) >= 2 else f"{len(returns)} daily returns are too few"
+    needed = f"below {DRAWDOWN:.0%}"
+    if len(returns) < 2:
+        return _requirement("drawdown", False, f"{len(returns)} daily returns are too few", needed, "go on")
+    deepest = -max_drawdown(returns)
     return _requirement(
         "drawdown",
         deepest < DRAWDOWN,
-        found,
-        f"below {DRAWDOWN:.0%}",
+        f"{deepest:.1%} of end-of-day NAV",
+        needed,
         "less exposure, a lower drawdown limit, and begin anew",
     )
 
@@ -495,9 +497,12 @@ def _limits(journal: SqliteJournal, looks: _Looks, now: datetime) -> Requirement
 
 def _listed(config: str) -> str | None:
     """The rules of a configuration as it is kept with a run, with their limits; None where there are none."""
-    if not config:
+    try:
+        tables = tomllib.loads(config)
+    except tomllib.TOMLDecodeError:
+        tables = {}
+    if not tables:
         return None
-    tables = tomllib.loads(config)
     strategies = tables.get("strategies", {})
     sets = {f"{name}: ": section["rules"] for name, section in strategies.items() if "rules" in section}
     if not strategies or len(sets) < len(strategies):
@@ -585,13 +590,13 @@ def _capital(
     smallest = _smallest_weight(journal, since)
     currency = journal.account_currency
     begin = None if intended is None else Decimal(str(intended)) * Decimal(str(fraction))
-    found = "[live] has no intended_capital" if begin is None else f"{begin:,.0f} {currency} to begin with"
+    found = "[live] has no intended_capital" if begin is None else f"{begin:,.2f} {currency} to begin with"
     if smallest is None:
         is_met, needed = False, f"no weight above {_SMALL:.0%} was decided yet"
     else:
         least, dearest = minimum_capital(smallest, instruments.values(), currency, mids)
         is_met = begin is not None and begin >= least
-        needed = f"{least:,.0f} {currency} to hold {smallest:.1%} of NAV in {dearest.name}"
+        needed = f"{least:,.2f} {currency} to hold {smallest:.1%} of NAV in {dearest.name}"
     return _requirement(
         "minimum capital",
         is_met,

@@ -92,8 +92,14 @@ def _instruments(settings: Config, path: Path, now: datetime) -> Mapping[str, In
     members = universe_of(settings.universe, settings.account_currency).members_at(now.date())
     pairs = (all_pairs if settings.routing == "least-cost" else market_pairs)(members, settings.account_currency)
     broker = paper_broker(settings, path.parent / "paper.sqlite")
-    broker = broker.twin() if isinstance(broker, SimBroker) else broker
-    return broker.get_instruments(pairs)
+    if isinstance(broker, SimBroker):
+        fresh = SimBroker(account_currency=broker.account_currency, margin_rate=broker.margin_rate)
+        return fresh.get_instruments(pairs)
+    broker.connect()
+    try:
+        return broker.get_instruments(pairs)
+    finally:
+        broker.close()
 
 
 def _show(report: GoLiveReport) -> None:
