@@ -213,7 +213,7 @@ class _Looks:
         began = _instants(started[row["run"]] for row in beats)
         is_real = (at >= began - _CLOCKS) & (at <= _instant(now) + _CLOCKS)
         runs = frozenset(row["run"] for row, real in zip(beats, is_real.tolist()) if real)
-        return cls(at=at[is_real], runs=runs, replayed=int((~is_real).sum()))
+        return cls(at=np.sort(at[is_real]), runs=runs, replayed=int((~is_real).sum()))
 
     @property
     def first(self) -> datetime | None:
