@@ -27,6 +27,7 @@ TIERS = {
         "walkforward",
         "daemon",
         "parity",
+        "golive",
         "lookahead",
         "ensemble",
         "evidence",

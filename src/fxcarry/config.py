@@ -63,6 +63,26 @@ class StrategySection(Section):
     rules: tuple[Section, ...] | None = None
 
 
+def _check_capital(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and value <= 0:
+        raise ConfigError(f"expected an amount > 0, got {value}")
+
+
+def _check_fraction(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 < value <= 1:
+        raise ConfigError(f"expected a fraction above 0 and up to 1, got {value}", hint="0.1 = 10 %")
+
+
+@attrs.frozen(kw_only=True)
+class Live:
+    """What real trading begins with: ``capital_fraction`` of ``intended_capital``, in account currency (None = not
+    decided). The go-live check asks for at most a fifth (:mod:`fxcarry.golive`).
+    """
+
+    intended_capital: float | None = attrs.field(default=None, validator=_check_capital)
+    capital_fraction: float = attrs.field(default=0.1, validator=_check_fraction)
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """The whole configuration.
@@ -89,6 +109,7 @@ class Config:
     strategies: Mapping[str, StrategySection]
     rules: tuple[Section, ...] | None
     notifiers: tuple[Section, ...]
+    live: Live
     registry: Registry = attrs.field(repr=False, eq=False)
 
     @property
@@ -155,7 +176,7 @@ class _General:
 
 
 _GENERAL_KEYS = tuple(a.name for a in attrs.fields(_General))
-_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers")
+_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers", "live")
 
 
 def structure(data: Mapping[str, Any], registry: Registry, source: str = "the configuration") -> Config:
@@ -173,7 +194,8 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
     strategies = reader.strategies(data.get("strategies"))
     rules = reader.sections("rule", data["rules"], "rules") if "rules" in data else None
     notifiers = reader.sections("notifier", data.get("notifiers", []), "notifiers")
-    if reader.problems or general is None or costs is None:
+    live = reader.table(Live, data.get("live", {}), "live")
+    if reader.problems or general is None or costs is None or live is None:
         raise ConfigError(
             "\n".join([f"{source} has mistakes:", *(f"  {p}" for p in reader.problems)]),
             fields={"problems": tuple(reader.problems)},
@@ -194,6 +216,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         strategies=strategies,
         rules=rules,
         notifiers=notifiers,
+        live=live,
         registry=registry,
     )
 
@@ -221,6 +244,10 @@ class _Reader:
         except Exception as error:
             self.problems.extend(_explain(error, path))
             return None
+
+    def table(self, cls: type[T], values: object, path: str) -> T | None:
+        """A section without ``use``, as an instance of ``cls``."""
+        return self.record(cls, values, path) if self.is_table(values, path) else None
 
     def section(self, kind: Kind, table: object, path: str, default: str) -> Section | None:
         """A section that may be left out; then the default, or None where that is not installed."""
@@ -558,7 +585,7 @@ def effective(config: Config) -> dict[str, Any]:
             **_plain(config.costs, "costs"),
         }
     )
-    for name in ("feed", "broker", "strategies", "rules", "notifiers"):
+    for name in ("feed", "broker", "strategies", "rules", "notifiers", "live"):
         value = getattr(config, name)
         if value is not None:
             tables[name] = _plain(value, name)
