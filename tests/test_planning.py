@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
 from fxcarry.cli import cli
+from fxcarry.errors import ConfigError
 from fxcarry.journal import SqliteJournal, export
 from fxcarry.secrets import Secret
 
@@ -170,3 +172,50 @@ def test_sighup_reloads_rules_and_refuses_what_needs_a_restart(desk: Path) -> No
         configs = [row["config"] for row in journal.table("runs")]
     assert "limit = 0.05" in configs[-1]
     assert "limit = 0.05" not in configs[-2]
+
+
+class Dealing:
+    """A broker that deals, as far as the three keys can see."""
+
+    name = "acme"
+
+    def connect(self) -> None:
+        pass
+
+    def sync(self, snapshot: Any) -> Any:
+        from fxcarry.testing import account
+
+        return attrs.evolve(account(at=snapshot.at), id="A-7")
+
+
+@pytest.mark.parametrize(
+    ("mode", "environ", "given", "message"),
+    [
+        ("paper", "1", "A-7", 'the broker acme is not simulated and mode is "paper"'),
+        ("live", "", None, "missing: FXCARRY_LIVE=1 in the environment; the account id on the command line"),
+        ("live", "1", "A-8", "'A-8' was given"),
+        ("live", "1", "A-7", ""),
+    ],
+)
+def test_a_broker_that_deals_needs_three_keys(
+    mode: str, environ: str, given: str | None, message: str, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fxcarry.cli.desk import may_trade
+    from fxcarry.cli.shared import load
+
+    monkeypatch.setenv("FXCARRY__MODE", mode)
+    settings = load(None)
+    monkeypatch.setenv("FXCARRY_LIVE", environ)
+    broker: Any = Dealing()
+    if not message:
+        may_trade(settings, broker, given)
+        return
+    with pytest.raises(ConfigError, match=message):
+        may_trade(settings, broker, given)
+
+
+def test_live_is_no_mode_for_a_simulated_account(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXCARRY__MODE", "live")
+    monkeypatch.setenv("FXCARRY_LIVE", "1")
+    result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--account", "paper"])
+    assert 'mode = "live" on the paper broker' in str(result.exception)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, time
@@ -61,6 +62,29 @@ def open_desk(settings: Config, folder: str, name: str | None) -> tuple[SqliteJo
         secrets=settings.secrets,
     )
     return journal, broker, the_strategy(settings, name)
+
+
+def may_trade(settings: Config, broker: SimBroker | Broker, account: str | None) -> None:
+    """Raise ConfigError unless the mode and the broker are of a kind: paper is a simulated account, live is another
+    one and its three keys (:func:`fxcarry.golive.check_live_keys`).
+    """
+    from fxcarry.build import feed_of
+    from fxcarry.golive import check_live_keys
+    from fxcarry.simulation import SimBroker
+
+    is_simulated = isinstance(broker, SimBroker)
+    if settings.mode != "live":
+        if not is_simulated:
+            hint = 'use = "paper" under [broker], or mode = "live" and its three keys'
+            raise ConfigError(f'the broker {broker.name} is not simulated and mode is "{settings.mode}"', hint=hint)
+        return
+    if is_simulated:
+        raise ConfigError(
+            f'mode = "live" on the {broker.name} broker', hint='name a broker that deals, or mode = "paper"'
+        )
+    broker.connect()
+    reported = broker.sync(feed_of(settings).snapshot(datetime.now(UTC))).id
+    check_live_keys(mode=settings.mode, environ=os.environ, account_id=account, broker_account_id=reported)
 
 
 def channels(settings: Config) -> Sequence[Notifier]:

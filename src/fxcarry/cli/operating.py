@@ -15,6 +15,7 @@ from fxcarry.cli.desk import (
     give,
     journal_path,
     logged_to,
+    may_trade,
     open_desk,
     reason_option,
     reloader,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
 @click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
+@click.option("--account", metavar="ID", help="The third key to live trading: the account id that the broker reports.")
 @state_option
 @config_option
 @json_option
@@ -44,6 +46,7 @@ def run(
     until: str | None,
     speed: float | None,
     every: int,
+    account: str | None,
     folder: str,
     config_path: str | None,
     as_json: bool,
@@ -58,9 +61,8 @@ def run(
     from fxcarry.periods import days_of
 
     settings = load(config_path)
-    if settings.mode == "live":
-        raise ConfigError('mode = "live" is not for this version', hint='it trades on paper only: mode = "paper"')
     journal, broker, chosen = open_desk(settings, folder, name)
+    may_trade(settings, broker, account)
     engine = engine_on(settings, journal, broker, chosen)
     daemon = Daemon(
         engine=engine,
