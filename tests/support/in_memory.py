@@ -1,7 +1,7 @@
 """``tmp_path`` in memory, for tests whose point is not the disk: a conftest.py or a test module imports it by name.
 
-What a process wrote before it was killed is in the kernel's page cache, on a disk or not; only a power failure tells the
-two apart. SQLite waits for a disk after every commit, and these tests commit thousands of times.
+What a process wrote before it was killed is in the kernel's page cache, on a disk or not; only a power failure tells
+the two apart. SQLite waits for a disk after every commit, and these tests commit thousands of times.
 """
 
 from __future__ import annotations
