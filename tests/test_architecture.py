@@ -105,6 +105,7 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
 def imports(path: Path) -> list[Import]:
     found: list[Import] = []
     for node, depth in walk(parsed(path)):

@@ -67,7 +67,7 @@ def test_an_example_is_short_runs_offline_and_prints_something(path, tmp_path):
     work.mkdir()
     output.mkdir()
     command = [sys.executable, "-W", "error", str(path), str(output)]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, encoding="utf-8", timeout=20, check=False)
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) >= 4

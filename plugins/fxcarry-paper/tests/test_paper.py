@@ -170,7 +170,7 @@ def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(path: Path
     for _ in range(300):
         child = in_a_process(lambda: go_on(paper(path, frictions=frictions), snapshots))
         if killed < 25:
-            time.sleep(draw.uniform(0.002, 0.03))
+            time.sleep(draw.uniform(0.002, 0.02))
             os.kill(child, signal.SIGKILL)
         if ended_well(child):
             break
