@@ -286,7 +286,7 @@ def test_live_mode_is_refused(desk: Path) -> None:
     process = start("run", "--strategy", "baseline", "--replay", FIRST)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "mode = \"live\" on the paper broker" in err
+    assert 'mode = "live" on the paper broker' in err
     assert not os.path.exists("fxcarry-state/paper.sqlite")
 
 
