@@ -26,7 +26,7 @@ import attrs
 from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import is_open, session_end, trade_date
-from fxcarry.engine import Engine
+from fxcarry.engine import Engine, nothing
 from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError, JournalError
 from fxcarry.journal import Command, JournalLock, SqliteJournal, append_performance
 from fxcarry.market import MarketHistory, from_ns
@@ -198,6 +198,8 @@ class Daemon:
             except BaseException as error:
                 self._crashed(error)
                 raise
+            finally:
+                self.engine.before_send = nothing
             if last is not None:
                 self._tell(last, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
         return looks

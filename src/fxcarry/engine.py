@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.answers import ask
@@ -55,7 +56,7 @@ _TOLD = frozenset({"QUOTE_STALE", "PRICE_NOT_CONFIRMED", "MARGIN_NEAR_CLOSEOUT",
 """Codes of findings that a person should know of although they close nothing."""
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What is done before an order is sent, unless somebody says otherwise."""
 
 
@@ -128,7 +129,7 @@ class Engine(Decider):
             account_currency=account_currency,
         )
         self.alerts = Alerts(self.journal, notifiers)
-        self.before_send: Callable[[], None] = _nothing
+        self.before_send: Callable[[], None] = nothing
         # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
         # and acts first: there is nothing to screen for that rule.
         self._screens: list[Callable[[Block], int | None]] = [
@@ -259,37 +260,60 @@ class Engine(Decider):
         account = broker.sync(snapshot)
         fresh = broker.transactions(journal.last_transaction_id())
         told, missed = self._ask_about_orders(at)
-        before, intended = self.state, self._intention
-        with journal.atomic():  # what is learned, decided, remembered and will be sent: all of it or nothing
-            journal.import_transactions(fresh)
-            journal.record(told, at)
-            journal.observe(snapshot)
-            if self._begin_at(broker.nav):
-                journal.transition(at, self.state)
-            if isinstance(broker, Remote):
-                broker.note(fresh)
-            if broker.events:
-                self._note_events()
-            self._stand_again(missed - {name for name, _ in self.state.stopped})
-            self._reconcile(account, fresh)
-            if (self.clock.is_day_end & passed)[:tick].any():  # nobody looked at 17:00: the day begins here
-                self._transition(self.state.at_day_end(broker.nav, max(self.state.high_water, broker.nav)))
-            is_due, adopted = bool((self.clock.is_due & passed).any()), self._adopted
-            is_adopting = adopted is not None and self._may_carry_out(adopted, tick, snapshot)
-            orders = self.decide(tick, is_due, asks=is_adopting)
-            self._adopted, self._wishes = None, {}
-            self._remember(at, intended)
-            if self.clock.is_day_end[tick]:  # the next day is measured from here
-                self.state = self.state.at_day_end(broker.nav, max(self.state.high_water, broker.nav))
-                journal.transition(at, self.state)
-            if isinstance(broker, Remote):
-                journal.record(broker.dropped(), at)
-            journal.beat(at)
+        before, events = self.state, list(broker.events)
+        try:
+            with journal.atomic():  # what is learned, decided, remembered and will be sent: all of it or nothing
+                journal.import_transactions(fresh)
+                journal.record(told, at)
+                journal.observe(snapshot)
+                orders = self._take_in(account, fresh, missed, snapshot, tick, passed)
+                journal.beat(at)
+        except BaseException:
+            broker.events = events  # what the venue did of its own accord is learned at the next look
+            raise
+        if isinstance(broker, Remote):
+            journal.record(broker.cancel_marked(), at)
         self._tell(at, before)
         if orders is not None:
             self._carry_out(orders, at)
         self._watch_stops(at)
         return account
+
+    def _take_in(
+        self,
+        account: Account,
+        fresh: Sequence[Transaction],
+        missed: set[str],
+        snapshot: Snapshot,
+        tick: int,
+        passed: NDArray[np.bool_],
+    ) -> Plan | None:
+        """Take in what the venue tells, decide at ``tick``, and remember it; ``passed`` are the ticks since the last
+        look.
+        """
+        broker, intended = self.broker, self._intention
+        if self._begin_at(broker.nav):
+            self._transition(self.state)
+        if isinstance(broker, Remote):
+            broker.note(fresh)
+        if broker.events:
+            self._note_events()
+        self._stand_again(missed - {name for name, _ in self.state.stopped})
+        self._reconcile(account, fresh)
+        if (self.clock.is_day_end & passed)[:tick].any():  # nobody looked at 17:00: the day begins here
+            self._end_day()
+        is_due, adopted = bool((self.clock.is_due & passed).any()), self._adopted
+        is_adopting = adopted is not None and self._may_carry_out(adopted, tick, snapshot)
+        orders = self.decide(tick, is_due, asks=is_adopting)
+        self._adopted, self._wishes = None, {}
+        self._remember(snapshot.at, intended)
+        if self.clock.is_day_end[tick]:  # the next day is measured from here
+            self._end_day()
+        return orders
+
+    def _end_day(self) -> None:
+        nav = self.broker.nav
+        self._transition(self.state.at_day_end(nav, max(self.state.high_water, nav)))
 
     def adopt(self, preview: Preview) -> None:
         """Carry out this plan at the next step, and only this: where the world or what the rules say of it has moved,

@@ -16,7 +16,7 @@ from decimal import Decimal
 import attrs
 
 from fxcarry.costs import Costs
-from fxcarry.errors import BrokerUnavailable, ConfigError, MissingDataError, OrderRejected
+from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, MissingDataError, OrderRejected
 from fxcarry.model import (
     Account,
     FloatArray,
@@ -66,7 +66,7 @@ class Remote:
         self.costs = costs or Costs.none()
         self.financing = financing
         self.closeout_level = closeout_level
-        self.is_dry = False  # nothing is sent or cancelled
+        self.is_dry = False  # nothing is sent
         self.events: list[tuple[str, str, int]] = []
         self.capabilities = broker.capabilities
         self._instruments: tuple[Instrument, ...] = ()
@@ -74,7 +74,7 @@ class Remote:
         self._tape: Tape | None = None
         self._units: list[float] = []
         self._average: list[float] = []
-        self._dropped: list[OrderResult] = []
+        self._marked: dict[str, str] = {}  # orders to cancel, and why
 
     @property
     def maker(self) -> TapeMaker:
@@ -178,23 +178,27 @@ class Remote:
     # -- orders ----------------------------------------------------------------------------------------------------
 
     def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
-        """Cancel orders at the venue (of one instrument, or only those that open) and say how many were asked for."""
+        """Mark orders at the venue (of one instrument, or only those that open) for :meth:`cancel_marked`, and say how
+        many.
+        """
         chosen = [
             order
             for order in self.account().working_orders
             if instrument in (None, order.instrument) and not (opening_only and order.is_reducing)
         ]
-        for order in chosen if not self.is_dry else ():
-            try:
-                self._dropped.append(self.broker.cancel_order(order.client_id))
-            except OrderRejected:  # it is no longer there: what became of it is read at the next look
-                _LOG.info("%s could not be cancelled (%s)", order.client_id, reason)
+        self._marked |= {order.client_id: reason for order in chosen}
         return len(chosen)
 
-    def dropped(self) -> list[OrderResult]:
-        """What the venue said of the orders cancelled since this was last asked."""
-        done, self._dropped = self._dropped, []
-        return done
+    def cancel_marked(self) -> list[OrderResult]:
+        """Cancel what is marked; what the venue said. An order may be filled all the same: the next look tells."""
+        marked, self._marked = self._marked, {}
+        said = []
+        for client_id, reason in marked.items():
+            try:
+                said.append(self.broker.cancel_order(client_id))
+            except BrokerError as error:
+                _LOG.warning("%s could not be cancelled (%s): %s", client_id, reason, error)
+        return said
 
     def send(self, orders: Sequence[Order], before_each: Callable[[], None]) -> list[OrderResult]:
         """Send orders one by one; an outcome for each, in their order.

@@ -22,7 +22,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Alert, Quote, Snapshot, TradingState
-from fxcarry.risk import DailyLoss, Drawdown, PriceSanity, Staleness
+from fxcarry.risk import DailyLoss, Drawdown, PriceSanity, Staleness, StopLoss
 from fxcarry.simulation import SimBroker
 
 pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
@@ -362,6 +362,33 @@ def test_a_feed_that_has_nothing_yet_is_an_error_that_passes(desk: Desk) -> None
     assert daemon.run([early, *looks(-3, 3)]) == 7
     assert desk.channel.said("feed-error", "warning")
     assert desk.held().keys() == {"AUDUSD", "USDJPY"}
+
+
+def test_a_stop_at_a_look_that_fails_is_not_forgotten(desk: Desk) -> None:
+    """The strategy lacks a rate at the very look at which the venue has stopped a position out."""
+    calm = minutes()
+    fallen = calm.spot.copy()
+    fallen[int((DECISION - FIRST) / timedelta(minutes=1)) + 3 :, 0] *= 0.9
+    desk.feed = Feed(MarketHistory(calm.times, CURRENCIES, fallen, "USD", calm.rates, interval=timedelta(minutes=1)))
+    desk.rules = (StopLoss(0.05),)
+    daemon = desk.start()
+    daemon.run(looks(-3, 2))
+    assert desk.held().keys() == {"AUDUSD", "USDJPY"}
+    decide = desk.engine.decide
+
+    def lacking(*_: Any, **__: Any) -> Any:
+        raise MissingDataError("no rate for AUD")
+
+    desk.engine.decide = lacking  # type: ignore[method-assign]
+    assert daemon.run(looks(3, 3)) == 0
+    assert desk.held().keys() == {"USDJPY"}
+    desk.engine.decide = decide  # type: ignore[method-assign]
+    daemon.run(looks(4, 6))
+    assert desk.engine.state.stopped == {("AUDUSD", 1)}
+    state = desk.journal.state()
+    assert state is not None
+    assert state.stopped == {("AUDUSD", 1)}
+    assert desk.held().keys() == {"USDJPY"}
 
 
 def test_a_bug_in_a_strategy_ends_the_engine_with_an_alert(desk: Desk) -> None:
