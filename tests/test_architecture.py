@@ -49,6 +49,7 @@ TIERS = {
         "alerts",
         "journal",
         "ledger",
+        "lots",
         "regimes",
         "strategies",
         "answers",

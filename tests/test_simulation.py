@@ -246,7 +246,7 @@ def test_each_pair_has_its_own_margin(price: str, is_open: bool) -> None:
 
 
 def test_a_margin_rate_that_is_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"margin_rates\.EURUSD is 0"):
+    with pytest.raises(ConfigError, match=r"margin_rates\.EUR/USD is 0"):
         SimBroker(margin_rates={"EUR/USD": 0.0})
     with pytest.raises(ConfigError, match="not a currency pair"):
         SimBroker(margin_rates={"EURO": 0.1})
@@ -1087,3 +1087,31 @@ def test_a_run_over_stored_history_is_not_kept() -> None:
     broker.prepare(history, SteppedClock.over(history))
     with pytest.raises(ConfigError, match="stored history"):
         broker.state()
+
+
+# --- lots ------------------------------------------------------------------------------------------------------------
+
+
+def test_first_in_first_out_realises_the_oldest_lots_and_nav_is_the_same() -> None:
+    """1,000 at 1.10 and 1,000 at 1.20, then 1,500 sold at 1.30: by hand 1,000·0.20 + 500·0.10 = 250 against
+    1,500·(1.30 − 1.15) = 225, and 500 are left at 1.20 or 1.15.
+    """
+    booked, left, navs = {}, {}, {}
+    for lots in ("average", "fifo"):
+        broker = venue("EURUSD", lots=lots)
+        for at, (units, price) in enumerate([(1000, "1.10"), (1000, "1.20"), (-1500, "1.30")]):
+            broker.place_market_order(order(units, client_id=f"{at}"))
+            broker.sync(snapshot(f"12 14:0{at}", {"EURUSD": price}))
+        fills = [t for t in broker.transactions(None) if t.kind == "fill"]
+        booked[lots] = [t.amount for t in fills]
+        left[lots] = broker.get_positions()["EURUSD"].average_price
+        navs[lots] = broker.account().nav
+        again = SimBroker(lots=lots)
+        again.restore(broker.state())
+        again.place_market_order(order(-500, client_id="rest"))
+        again.sync(snapshot("12 14:09", {"EURUSD": "1.30"}))
+        [last] = [t for t in again.transactions(None) if t.kind == "fill"]
+        assert sum([*booked[lots], last.amount]) == 300  # a round trip is a round trip
+    assert booked == {"average": [0, 0, 225], "fifo": [0, 0, 250]}
+    assert (float(left["average"]), float(left["fifo"])) == (pytest.approx(1.15), pytest.approx(1.20))
+    assert float(navs["average"]) == pytest.approx(float(navs["fifo"]), abs=1e-9)

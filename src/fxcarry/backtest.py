@@ -167,7 +167,7 @@ class BacktestResult:
         """
         log = self.journal.log
         assert log is not None
-        books = Ledger(log.account_currency)
+        books = Ledger(log.account_currency, log.lots)
         opening = datetime.combine(self.books.day[0].astype("datetime64[D]").item(), time(0), UTC)
         books.post(
             Transaction(

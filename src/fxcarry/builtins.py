@@ -10,12 +10,14 @@ import attrs
 from fxcarry import risk, strategies
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError
+from fxcarry.lots import Matching
 from fxcarry.plugins import Component, hookimpl
 
 
 @attrs.frozen(kw_only=True)
 class SimulatedConfig:
-    """The simulated broker; ``cash`` None is the general setting of that name.
+    """The simulated broker; ``cash`` None is the general setting of that name. ``margin_rates`` are by pair,
+    ``margin_rate`` is that of every other. ``lots`` is what a partial close is matched against.
 
     A plugin's broker that is simulated too has a configuration derived from this one: then backtests run on the same
     venue, and :func:`fxcarry.build` gives it the general settings.
@@ -23,18 +25,20 @@ class SimulatedConfig:
 
     cash: float | None = None
     margin_rate: float = 1 / 30
-    margin_rates: Mapping[str, float] = attrs.field(factory=dict)
     closeout_level: float = 0.5
     account_id: str = "simulated"
+    margin_rates: Mapping[str, float] | None = None
+    lots: Matching = "average"
 
     def venue(self) -> dict[str, Any]:
         """Arguments of :class:`~fxcarry.simulation.SimBroker`."""
         return {
             "cash": self.cash,
             "margin_rate": self.margin_rate,
-            "margin_rates": dict(self.margin_rates),
             "closeout_level": self.closeout_level,
             "account_id": self.account_id,
+            "margin_rates": self.margin_rates,
+            "lots": self.lots,
         }
 
     def arguments(self, terms: Mapping[str, Any]) -> dict[str, Any]:

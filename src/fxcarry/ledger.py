@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxcarry.errors import LedgerError
+from fxcarry.lots import Matching, OpenLots
 from fxcarry.market import TimeArray, from_ns
 from fxcarry.model import FloatArray, Order, Pair, Transaction, minor_digits, to_decimal
 
@@ -85,12 +86,14 @@ class _Stretch:
 class TransactionLog:
     """What the venue booked, append-only, in columns.
 
-    ``first`` is how many ticks were booked before those kept here, ``ticks`` how many were booked in all.
+    ``first`` is how many ticks were booked before those kept here, ``ticks`` how many were booked in all. ``lots`` is
+    how the venue matches a close.
     """
 
-    def __init__(self, account_currency: str, opening_cash: float) -> None:
+    def __init__(self, account_currency: str, opening_cash: float, lots: Matching = "average") -> None:
         self.account_currency = account_currency
         self.opening_cash = opening_cash
+        self.lots = lots
         self.names: tuple[str, ...] = ()
         self.pairs: tuple[Pair, ...] = ()
         self.first = 0
@@ -425,14 +428,17 @@ class Ledger:
 
     Accounts: ``Cash:USD``; ``Position:AUDJPY`` (base leg, and quote leg at cost) against ``Trading:AUDJPY``;
     ``Income:Trading``, ``Income:Financing``, ``Expense:Commission``, ``Equity:Deposits``, ``Rounding``; a conversion
-    goes through ``FXTrading:JPY``. Average-price lots.
+    goes through ``FXTrading:JPY``. ``lots`` is how the venue matches a close: at the average price, or ``fifo``; with
+    another than the venue's, its realised profit ends up in ``Rounding``.
     """
 
-    def __init__(self, account_currency: str) -> None:
+    def __init__(self, account_currency: str, lots: Matching = "average") -> None:
         self.account_currency = account_currency
+        self.lots = lots
         self.entries: list[tuple[str, tuple[Entry, ...]]] = []
         self.balances: dict[tuple[str, str], Decimal] = {}
         self._held: dict[str, tuple[Decimal, Decimal]] = {}
+        self._open_lots: dict[str, OpenLots[Decimal]] = {}
 
     def post(self, transaction: Transaction) -> None:
         """Book one transaction."""
@@ -469,15 +475,7 @@ class Ledger:
         if t.price is None or t.conversion is None:
             raise LedgerError(f"fill {t.id} has no price or conversion")
         pair = Pair.parse(t.instrument)
-        held, average = self._held.get(t.instrument, (Decimal(0), Decimal(0)))
-        sign = 1 if held > 0 else -1
-        closed = min(abs(t.units), abs(held)) if t.units * held < 0 else Decimal(0)
-        opened = t.units + sign * closed
-        realized = (t.price - average) * closed * sign
-        cost = average * -sign * closed + t.price * opened  # change of the quote leg at cost, sign of the units
-        if opened:
-            average = t.price if closed else (average * held + t.price * opened) / (held + opened)
-        self._held[t.instrument] = (held + t.units, average)
+        realized, cost = self._matched(t.instrument, t.units, t.price)
         position, trading = f"Position:{t.instrument}", f"Trading:{t.instrument}"
         exact = realized * t.conversion
         account = self.account_currency
@@ -492,3 +490,21 @@ class Ledger:
             Entry(f"Cash:{account}", account, t.amount),
             Entry("Rounding", account, exact - t.amount),
         ]
+
+    def _matched(self, instrument: str, units: Decimal, price: Decimal) -> tuple[Decimal, Decimal]:
+        """Profit realised, and the change of the quote leg at cost (sign of the units), in quote currency."""
+        if self.lots == "fifo":
+            lots = self._open_lots.setdefault(instrument, OpenLots())
+            before = lots.cost
+            realized = lots.trade(units, price)
+            return realized, lots.cost - before
+        held, average = self._held.get(instrument, (Decimal(0), Decimal(0)))
+        sign = 1 if held > 0 else -1
+        closed = min(abs(units), abs(held)) if units * held < 0 else Decimal(0)
+        opened = units + sign * closed
+        realized = (price - average) * closed * sign
+        cost = average * -sign * closed + price * opened
+        if opened:
+            average = price if closed else (average * held + price * opened) / (held + opened)
+        self._held[instrument] = (held + units, average)
+        return realized, cost

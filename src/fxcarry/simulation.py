@@ -27,6 +27,7 @@ from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
 from fxcarry.frictions import Frictions
 from fxcarry.ledger import TransactionLog
+from fxcarry.lots import MATCHINGS, Matching, OpenLots
 from fxcarry.market import MarketHistory, from_ns, to_ns
 from fxcarry.model import (
     Account,
@@ -125,7 +126,24 @@ def _snapshot_of(values: Mapping[str, Any]) -> Snapshot:
     )
 
 
-_STATE_VERSION = 1
+def _margin_rate(name: str, rate: float) -> float:
+    if not 0 < rate <= 1:
+        raise ConfigError(f"{name} is {rate}", hint="margin / notional > 0 and <= 1, such as 1/30")
+    return float(rate)
+
+
+def _margin_rates(rates: Mapping[str, float]) -> dict[Pair, float]:
+    found: dict[Pair, float] = {}
+    for name, rate in rates.items():
+        pair = Pair.parse(name)
+        if pair in found or pair.inverse in found:
+            raise ConfigError(f"margin_rates names {pair} twice", hint="a pair and its inverse are one")
+        found[pair] = _margin_rate(f"margin_rates.{name}", rate)
+    return found
+
+
+_STATE_VERSION = 2
+_NO_LOTS = 1  # the version before: a state without lots
 _LAZY = frozenset({"nav", "balances", "positions", "working_orders", "current_weights", "margin_used"})
 
 
@@ -138,11 +156,19 @@ class SimBroker:
         costs: what trading costs where quotes carry no spread of their own; ``None`` = nothing.
         financing: pair rates, benchmark ± mark-up or interest on currency balances; ``None`` = no
             financing (and no rates needed).
-        margin_rate: required margin / notional of every instrument, but for those in
-        margin_rates: the same by pair, ``{"USDTRY": 0.25}``.
+        margin_rate: required margin / notional of every instrument that ``margin_rates`` does not name.
+        margin_rates: the same by pair, in any spelling and either way round: ``{"USD/JPY": 0.05}``. Pairs that are not
+            in the book change nothing.
         closeout_level: everything is closed when NAV <= this share of the margin used.
         account_id: the account's name in postings and client ids.
         frictions: latency, partial fills, refusals, market hours, conversion fee, wider spreads; default: none of it.
+        lots: what a partial close realises its profit against: ``average``, the average entry of the position, or
+            ``fifo``, its oldest lots. NAV is the same but for rounding, and for the rate at which profit in another
+            currency is converted. With ``fifo`` the average entry of what remains moves at a partial close, and a stop
+            placed as a fraction follows it.
+
+    A position is one net amount a pair: an order against it reduces it first, and what is left of it opens the other
+    side. So no pair is ever held long and short at once.
     """
 
     name = "simulated"
@@ -164,23 +190,24 @@ class SimBroker:
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
         margin_rate: float = 1 / 30,
-        margin_rates: Mapping[str, float] | None = None,
         closeout_level: float = 0.5,
         account_id: str = "simulated",
         frictions: Frictions | None = None,
+        margin_rates: Mapping[str, float] | None = None,
+        lots: Matching = "average",
     ) -> None:
         opening = to_decimal(cash)
         if not (opening.is_finite() and opening > 0):
             raise ConfigError(f"cash is {cash}", hint="a simulated account opens with cash > 0")
+        if lots not in MATCHINGS:
+            raise ConfigError(f"lots is {lots!r}", hint=f"one of {', '.join(MATCHINGS)}")
         self.account_currency = account_currency
         self.account_id = account_id
         self.costs = costs or Costs.none()
         self.financing = financing
-        self.margin_rate = margin_rate
-        self.margin_rates = {str(Pair.parse(name)): rate for name, rate in (margin_rates or {}).items()}
-        for name, rate in self.margin_rates.items():
-            if not 0 < rate <= 1:
-                raise ConfigError(f"margin_rates.{name} is {rate}", hint="margin / notional, such as 0.05")
+        self.margin_rate = _margin_rate("margin_rate", margin_rate)
+        self.margin_rates = _margin_rates(margin_rates or {})
+        self.lots = lots
         self.closeout_level = closeout_level
         self.frictions = frictions or Frictions()
         self._scale = 10 ** minor_digits(account_currency)
@@ -188,21 +215,22 @@ class SimBroker:
         self._pairs: tuple[Pair, ...] = ()
         self.names: tuple[str, ...] = ()
         self._snapshot: Snapshot | None = None
-        self.log = TransactionLog(account_currency, self._cash / self._scale)
+        self.log = TransactionLog(account_currency, self._cash / self._scale, lots)
         self._allocate()
 
     def _allocate(self) -> None:
         count = len(self.names)
         self._units = [0.0] * count
         self._average = [0.0] * count
+        self._open_lots: list[OpenLots[float]] = [OpenLots() for _ in self.names] if self.lots == "fifo" else []
+        self._margin_rates = [self.margin_rate_of(pair) for pair in self._pairs]
+        self._largest_margin_rate = max(self._margin_rates, default=0.0)
         self._stop_fraction = [math.nan] * count
         self._stop_level = [-math.inf] * (2 * count)
         self._stopped: set[int] = set()  # the instruments with a stop
         self._commission = self.costs.commission_bps * 1e-4
         fee, own = self.frictions.conversion_fee, self.account_currency
         self._conversion_fee = [fee * (pair.quote != own) for pair in self._pairs]
-        self._margin = np.array([self.margin_rates.get(name, self.margin_rate) for name in self.names])
-        self._largest_margin = float(self._margin.max(initial=self.margin_rate if not count else 0.0))
         self._column = {name: j for j, name in enumerate(self.names)}
         self._ones: FloatArray = np.ones(2 * count)
         self._refresh()
@@ -229,8 +257,13 @@ class SimBroker:
         missing = [str(p) for p in wanted if p not in self._pairs]
         if missing:
             raise ConfigError(f"{', '.join(missing)} cannot be added to an open simulated book")
-        margin = {str(p): to_decimal(self.margin_rates.get(str(p), self.margin_rate)) for p in wanted}
-        return {name: Instrument(name=name, exposure=Pair.parse(name), margin_rate=m) for name, m in margin.items()}
+        return {
+            str(p): Instrument(name=str(p), exposure=p, margin_rate=to_decimal(self.margin_rate_of(p))) for p in wanted
+        }
+
+    def margin_rate_of(self, pair: Pair) -> float:
+        """Required margin / notional of a pair."""
+        return self.margin_rates.get(pair, self.margin_rates.get(pair.inverse, self.margin_rate))
 
     def _open(self, pairs: tuple[Pair, ...]) -> None:
         self._pairs = pairs
@@ -292,8 +325,9 @@ class SimBroker:
             block = Block(tape, tick, nav, *self._held)
             count = len(nav)
             if self._is_open:
-                if block.gross_bound * self._largest_margin * self.closeout_level >= block.nav_min:
-                    below = nav <= self._closeout_navs(block)
+                level = self.closeout_level
+                if block.gross_bound * self._largest_margin_rate * level >= block.nav_min:
+                    below = nav <= block.weighted(self._margin_rates) * level
                     if below[0]:
                         self._close_out(tick)
                         continue
@@ -315,13 +349,6 @@ class SimBroker:
             if breach is not None or self.events:
                 break
         return self._tick + 1
-
-    def _closeout_navs(self, block: Block) -> FloatArray:
-        """The NAV at which everything is closed, at each tick of the block."""
-        if not self.margin_rates:
-            return block.gross * (self.margin_rate * self.closeout_level)
-        required: FloatArray = block.tape.base_value[block.ticks] @ (np.abs(block.units) * self._margin)
-        return required * self.closeout_level
 
     def _path(
         self, first: int, last: int, before: tuple[list[float], list[float]], settled: int
@@ -497,6 +524,7 @@ class SimBroker:
         tape, log, rate, scale = self._loaded(), self.log, self._commission, self._scale
         closing, mids, worth = tape.closing[tick].tolist(), tape.mid[tick].tolist(), tape.worth[tick].tolist()
         all_units, entries, fees, count = self._units, self._average, self._conversion_fee, len(mids)
+        all_lots = self._open_lots
         for j, traded, is_reducing, stop_fraction, orders, place in trades:
             held, entry = all_units[j], entries[j]
             if is_reducing:  # never more than what is held, never the other way
@@ -510,16 +538,21 @@ class SimBroker:
                 self._pending.append(((attrs.evolve(orders[place], units=to_decimal(rest)),), (0,), None))
                 traded -= rest
             price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
-            now, average = held + traded, entry
-            realized, posted = 0.0, 0
-            if traded * held < 0:
+            now, average, realized = held + traded, entry, 0.0
+            if all_lots:
+                realized = all_lots[j].trade(traded, price)
+                if now:
+                    average = all_lots[j].average
+                else:
+                    average, all_lots[j] = 0.0, OpenLots()
+            elif traded * held < 0:
                 closed = -traded if abs(traded) < abs(held) else held
                 realized = (price - entry) * closed
-                posted = round(realized * conversion * scale)
                 if now * held <= 0:
                     average = price if now else 0.0
             else:
                 average = (entry * held + price * traded) / now
+            posted = round(realized * conversion * scale)
             commission = -rate * abs(traded) * price * conversion
             if fees[j]:
                 commission -= fees[j] * abs(realized * conversion)
@@ -532,7 +565,7 @@ class SimBroker:
                 kept = self._stop_fraction[j]
                 if now * held <= 0:  # flat, or new on this side: the stop was for another position
                     self._place_stop(j, math.nan, math.nan)
-                elif average != entry and kept == kept:  # added to: the stop follows the entry
+                elif average != entry and kept == kept:  # the stop follows the average entry
                     self._place_stop(j, average * (1 - kept if now > 0 else 1 + kept), kept)
             log.book_fill(
                 (
@@ -637,6 +670,7 @@ class SimBroker:
             "ticks": self.log.ticks,
             "serial": self._serial,
             "positions": {name: [x if math.isfinite(x) else None for x in numbers] for name, *numbers in held},
+            "lots": {name: [*map(list, lots)] for name, lots in zip(self.names, self._open_lots)},
             "waiting": [
                 [to_plain(orders[place]), None if earliest is None else from_ns(earliest).isoformat()]
                 for orders, places, earliest in self._pending
@@ -657,10 +691,11 @@ class SimBroker:
         """Go on from a :meth:`state`, as if never stopped: the same fills, financing, ids and numbers, to the bit.
 
         ``pairs`` lays the book out anew (default: the pairs of the state, in its order). Raises ConfigError where the
-        state is of another account or currency, or holds or waits for a pair that is not among them.
+        state is of another account or currency, or holds or waits for a pair that is not among them. Where lots are
+        kept and the state has none, a position is one lot at its average entry.
         """
         version, account, currency = (state.get(name) for name in ("version", "account_id", "account_currency"))
-        if version != _STATE_VERSION:
+        if version not in (_NO_LOTS, _STATE_VERSION):
             raise ConfigError(f"the state is of version {version}, this is {_STATE_VERSION}")
         if (account, currency) != (self.account_id, self.account_currency):
             raise ConfigError(
@@ -685,6 +720,9 @@ class SimBroker:
             if name in self._column:
                 j = self._column[name]
                 self._units[j], self._average[j] = units, average
+                if self._open_lots and units:
+                    lots = state.get("lots", {}).get(name) or [(units, average)]
+                    self._open_lots[j] = OpenLots((size, price) for size, price in lots)
                 self._stop_fraction[j] = math.nan if fraction is None else fraction
                 for place, level in ((j, long), (len(self.names) + j, short)):
                     if level is not None:
@@ -722,7 +760,8 @@ class SimBroker:
             costs=self.costs,
             financing=self.financing,
             margin_rate=self.margin_rate,
-            margin_rates=self.margin_rates,
+            margin_rates={str(pair): rate for pair, rate in self.margin_rates.items()},
+            lots=self.lots,
             closeout_level=self.closeout_level,
             account_id=self.account_id,
             frictions=self.frictions,
@@ -784,12 +823,8 @@ class SimBroker:
         """Net exposure by currency (base at market, quote at cost) as a fraction of NAV, and margin used."""
         net = net_exposures(self._pairs, held, self.account_currency)
         weights = {currency: amount / nav for currency, amount in net.items()}
-        margins = zip(held.units, held.base_value, self._margin.tolist())
-        if self.margin_rates:
-            used = sum([abs(units) * value * rate for units, value, rate in margins])
-        else:
-            used = sum([abs(units) * value for units, value, _ in margins]) * self.margin_rate
-        return {"current_weights": weights, "margin_used": to_decimal(used)}
+        margin = sum([abs(u) * value * rate for u, value, rate in zip(held.units, held.base_value, self._margin_rates)])
+        return {"current_weights": weights, "margin_used": to_decimal(margin)}
 
     def get_account_balance(self) -> Decimal:
         """Cash in account currency, to the minor unit."""
@@ -904,7 +939,7 @@ class SimBroker:
         self.drop("cancelled")
         if not self._is_open:
             return []
-        sizes = zip(self._units, self.lot().base_value, self._margin.tolist())
+        sizes = zip(self._units, self.lot().base_value, self._margin_rates)
         margin = dict(zip(self.names, [abs(units) * value * rate for units, value, rate in sizes]))
         largest_first = sorted(zip(self.names, self._units), key=lambda held: -margin[held[0]])
         return [

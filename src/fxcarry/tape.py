@@ -154,6 +154,11 @@ class Block:
         """The sum of all position sizes at each tick."""
         return self.tape.base_value[self.ticks] @ np.abs(self.units)
 
+    def weighted(self, per_notional: Sequence[float]) -> FloatArray:
+        """The sum of all position sizes at each tick, each times its instrument's number: a margin rate, say."""
+        total: FloatArray = self.tape.base_value[self.ticks] @ (np.abs(self.units) * np.array(per_notional))
+        return total
+
     @property
     def ticks(self) -> slice:
         """Where on the tape the block lies."""

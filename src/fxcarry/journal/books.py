@@ -12,14 +12,23 @@ import attrs
 from fxcarry.errors import LedgerError, MissingDataError
 from fxcarry.journal.records import Journal
 from fxcarry.ledger import Ledger
+from fxcarry.lots import Matching
 from fxcarry.model import Pair, Transaction
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def ledger_from(transactions: Iterable[Transaction], account_currency: str, *, opening: Decimal = Decimal(0)) -> Ledger:
-    """Every transaction posted; ``opening`` is cash that was there before the first and is in none of them."""
-    books = Ledger(account_currency)
+def ledger_from(
+    transactions: Iterable[Transaction],
+    account_currency: str,
+    *,
+    opening: Decimal = Decimal(0),
+    lots: Matching = "average",
+) -> Ledger:
+    """Every transaction posted; ``opening`` is cash that was there before the first and is in none of them, ``lots``
+    how the venue matches a close.
+    """
+    books = Ledger(account_currency, lots)
     books.post(Transaction(id="opening", at=_EPOCH, kind="transfer", amount=opening, currency=account_currency))
     for transaction in transactions:
         books.post(transaction)
@@ -32,6 +41,7 @@ def nav_from(
     *,
     mids: Mapping[Pair, Decimal] | None = None,
     opening: Decimal = Decimal(0),
+    lots: Matching = "average",
 ) -> Decimal:
     """Cash plus open P&L in account currency, from the journal's transactions alone; not rounded.
 
@@ -41,7 +51,7 @@ def nav_from(
     """
     if mids is None:
         mids = {pair: quote.mid for pair, quote in journal.quotes().items()}
-    books = ledger_from(journal.transactions(), account_currency, opening=opening)
+    books = ledger_from(journal.transactions(), account_currency, opening=opening, lots=lots)
     total = Decimal(0)
     for (account, currency), amount in books.balances.items():
         kind, _, name = account.partition(":")

@@ -85,8 +85,7 @@ class MarginDistance:
         bound = block.gross_bound * max(block.closeout, default=0.0) * self.closing
         if bound <= block.nav_min:
             return None
-        level = block.tape.base_value[block.ticks] @ (np.abs(block.units) * np.array(block.closeout))
-        return first(level * self.closing > block.nav * (1 + SLACK))
+        return first(block.weighted(block.closeout) * self.closing > block.nav * (1 + SLACK))
 
 
 def _days(instance: object, attribute: attrs.Attribute[int], value: int) -> None:

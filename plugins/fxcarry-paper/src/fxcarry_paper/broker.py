@@ -19,6 +19,7 @@ from fxcarry.clock import SteppedClock
 from fxcarry.costs import Costs
 from fxcarry.errors import BrokerUnavailable, ConfigError, OrderOutcomeUnknown
 from fxcarry.frictions import Frictions
+from fxcarry.lots import Matching
 from fxcarry.market import MarketHistory
 from fxcarry.model import (
     Account,
@@ -74,10 +75,11 @@ class PaperBroker(SimBroker):
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
         margin_rate: float = 1 / 30,
-        margin_rates: Mapping[str, float] | None = None,
         closeout_level: float = 0.5,
         account_id: str = "paper",
         frictions: Frictions | None = None,
+        margin_rates: Mapping[str, float] | None = None,
+        lots: Matching = "average",
     ) -> None:
         super().__init__(
             cash=cash,
@@ -85,10 +87,11 @@ class PaperBroker(SimBroker):
             costs=costs,
             financing=financing,
             margin_rate=margin_rate,
-            margin_rates=margin_rates,
             closeout_level=closeout_level,
             account_id=account_id,
             frictions=frictions,
+            margin_rates=margin_rates,
+            lots=lots,
         )
         self.path = Path(path)
         self._file: sqlite3.Connection | None = None
