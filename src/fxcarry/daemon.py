@@ -189,6 +189,8 @@ class Daemon:
                         is_first = False
                     if self._wait(max(seconds, 0.0)):
                         break
+                    if is_live and datetime.now(UTC) - at > timedelta(seconds=_JUMP):
+                        continue  # the machine slept: an instant that is over is not looked at
                     if self._is_to_reload:
                         self._reload(at)
                     if self._look(at, at if is_live else done):

@@ -259,6 +259,12 @@ def test_a_jump_of_the_clock_while_waiting_is_told(
     assert "1:00:00" in told
 
 
+def test_an_instant_that_is_over_when_the_wait_ends_is_not_looked_at(desk: Desk) -> None:
+    daemon = desk.start()
+    assert daemon.run([datetime.now(UTC) - timedelta(hours=1)], is_live=True) == 0
+    assert desk.journal.last_beat() is None
+
+
 def test_looks_that_lie_in_the_past_after_a_sleep_are_left_out() -> None:
     now = [datetime(2025, 1, 8, 12, 0, 30, tzinfo=UTC)]
     instants = wall_instants(timedelta(minutes=1), lambda: now[0])
