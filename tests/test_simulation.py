@@ -1089,6 +1089,27 @@ def test_a_run_over_stored_history_is_not_kept() -> None:
         broker.state()
 
 
+def test_a_twin_is_laid_out_for_what_is_asked_and_leaves_the_account_alone() -> None:
+    quotes = {"EURUSD": "1.10", "GBPUSD": "1.25", "AUDUSD": "0.66"}
+    broker = venue("EURUSD", "GBPUSD")
+    broker.sync(snapshot("12 14:00", quotes))
+    broker.place_market_order(order(1000))
+    broker.place_market_order(order(-300, "GBPUSD"))
+    broker.sync(snapshot("12 14:01", quotes))
+    before = broker.state()
+    twin = broker.twin()
+    twin.get_instruments([Pair.parse(p) for p in ("AUDUSD", "GBPUSD", "EURUSD")])
+    assert twin.names == ("AUDUSD", "GBPUSD", "EURUSD")
+    assert dict(twin.get_positions()) == dict(broker.get_positions())
+    assert twin.lot().units == [0.0, -300.0, 1000.0]
+    twin.close_all_positions()
+    twin.sync(snapshot("12 14:02", quotes))
+    assert not twin.get_positions()
+    assert broker.state() == before
+    with pytest.raises(ConfigError, match="holds or waits for EURUSD"):
+        broker.twin().get_instruments([Pair.parse("GBPUSD")])
+
+
 # --- lots ------------------------------------------------------------------------------------------------------------
 
 

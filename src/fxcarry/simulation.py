@@ -754,8 +754,10 @@ class SimBroker:
             self._tick = 0
 
     def twin(self) -> SimBroker:
-        """A simulated broker in memory with the same terms and account, to try things on."""
-        other = SimBroker(
+        """A simulated broker in memory with the same terms and account, to try things on. Its book is laid out for the
+        pairs that are asked for first.
+        """
+        other = _Twin(
             account_currency=self.account_currency,
             costs=self.costs,
             financing=self.financing,
@@ -955,6 +957,16 @@ class SimBroker:
             for name, units in largest_first
             if units
         ]
+
+
+class _Twin(SimBroker):
+    """What :meth:`SimBroker.twin` makes."""
+
+    def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
+        wanted = tuple(pairs)
+        if wanted != self._pairs:
+            self.restore(self.state(), wanted)
+        return super().get_instruments(wanted)
 
 
 def closeout_price(nav: float, units: float, price: float, margin_rate: float, closeout_level: float = 0.5) -> float:
