@@ -27,6 +27,7 @@ TIERS = {
         "walkforward",
         "daemon",
         "parity",
+        "golive",
         "lookahead",
         "ensemble",
         "evidence",
@@ -38,10 +39,14 @@ TIERS = {
         "plugins",
     ],
     7: ["report", "trials", "statistics"],
-    6: ["engine"],
+    6: ["engine", "deciding"],
     5: [
+        "remote",
+        "reconcile",
+        "preview",
         "routing",
         "simulation",
+        "alerts",
         "journal",
         "ledger",
         "lots",
@@ -61,7 +66,7 @@ TIERS = {
 }
 PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() for module in tier)}
 NOT_FOR_TESTING = {"cli", "build"}
-NOT_FOR_PLUGINS = {"engine", "build", "cli"}
+NOT_FOR_PLUGINS = {"engine", "deciding", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
 HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
     "hmmlearn",
@@ -101,6 +106,7 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
 def imports(path: Path) -> list[Import]:
     found: list[Import] = []
     for node, depth in walk(parsed(path)):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fxcarry.clock import Frequency, SteppedClock, is_due
+from fxcarry.clock import Frequency, SteppedClock, check_frequency, is_due
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.market import MarketHistory, to_ns
+from fxcarry.testing import market_history
 
 
 def utc(text: str) -> datetime:
@@ -146,8 +147,61 @@ def test_only_a_day_end_is_due() -> None:
 
 def test_errors() -> None:
     with pytest.raises(ConfigError, match="fortnightly"):
-        is_due(weekdays(date(2025, 1, 1), date(2025, 1, 3)), "fortnightly")  # type: ignore[arg-type]
+        is_due(weekdays(date(2025, 1, 1), date(2025, 1, 3)), "fortnightly")
     with pytest.raises(MissingDataError, match="empty"):
         SteppedClock.over(history())
     with pytest.raises(DataError, match="time zone"):
         SteppedClock.over(history("2025-03-10T20:00"), start=datetime(2025, 3, 10))
+
+
+# -- cron --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("0 17 15 * *", ["2025-01-15", "2025-02-17", "2025-03-17", "2025-04-15"]),  # 15 February and March: Saturdays
+        ("0 17 15 3,6,9,12 *", ["2025-03-17"]),
+        ("0 17 * 1 5", ["2025-01-03", "2025-01-10", "2025-01-17", "2025-01-24", "2025-01-31"]),
+        ("0 17 1-7 2-3 *", ["2025-02-03", "2025-02-04", "2025-02-05", "2025-02-06", "2025-02-07", "2025-03-03",
+                            "2025-03-04", "2025-03-05", "2025-03-06", "2025-03-07"]),
+        ("0 17 20 1 1", ["2025-01-06", "2025-01-13", "2025-01-20", "2025-01-27"]),  # either, as cron has it
+        ("0 17 */10 4 *", ["2025-04-01", "2025-04-11", "2025-04-21"]),
+        ("0 17 * 4 7", ["2025-04-07", "2025-04-14", "2025-04-21", "2025-04-28"]),  # a Sunday moves to Monday
+        ("0 17 * 4 0", ["2025-04-07", "2025-04-14", "2025-04-21", "2025-04-28"]),
+    ],
+)  # fmt: skip
+def test_a_cron_line_names_days_and_one_of_a_weekend_moves_on(line: str, expected: list[str]) -> None:
+    days = weekdays(date(2025, 1, 1), date(2025, 4, 30))
+    assert [str(d) for d in days[is_due(days, line)]] == expected
+
+
+def test_every_weekday_of_cron_is_daily() -> None:
+    days = weekdays(date(2024, 1, 1), date(2025, 12, 31))
+    assert is_due(days, "0 17 * * *").all()
+    assert (is_due(days, "0 17 * * 1-5") == is_due(days, "daily")).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 9 * * 1", "decisions are made at 17:00 New York"),
+        ("0 17 * *", "rebalance is '0 17 \\* \\*'"),
+        ("0 17 32 * *", "'32' is not within 1 to 31"),
+        ("0 17 0 * *", "'0' is not within 1 to 31"),
+        ("0 17 7-1 * *", "'7-1' is not within 1 to 31"),
+        ("0 17 * 13 *", "'13' is not within 1 to 12"),
+        ("0 17 * * 8", "'8' is not within 0 to 7"),
+        ("0 17 */0 * *", "is not within"),
+        ("0 17 L * *", "'L' is no field"),
+    ],
+)
+def test_a_cron_line_that_is_wrong_is_an_error_that_says_where(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_frequency(line)
+
+
+def test_a_schedule_over_a_history_follows_a_cron_line() -> None:
+    days = market_history(("EUR",), days=80, start=date(2025, 1, 1))
+    clock = SteppedClock.over(days, frequency="0 17 15 * *")
+    assert [str(d) for d in clock.day[clock.is_due]] == ["2025-01-15", "2025-02-17", "2025-03-17", "2025-04-15"]

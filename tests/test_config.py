@@ -166,7 +166,7 @@ def test_every_general_mistake_is_reported_at_once() -> None:
         'mode: expected one of "backtest", "paper", "live", got "Live", did you mean "live"?',
         "account_currency: 'dollar' is not a three-letter currency code (write it like \"EUR\")",
         "universe: expected a list, got 3",
-        'rebalance: expected one of "monthly", "weekly", "daily", got 1',
+        'rebalance: expected a string, got 1 (write "1")',
         "cash: expected an amount > 0, got 0.0",
         "markup: expected an annual decimal, got 1.5 (0.01 = 1 % a year)",
         'cahs: unknown key, did you mean "cash"?',

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from fxcarry.conventions import is_open, session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants, wall_instants
 from fxcarry.engine import Engine
-from fxcarry.errors import JournalLocked
+from fxcarry.errors import ConfigError, JournalLocked
 from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
@@ -182,3 +186,100 @@ def test_a_halt_is_not_softened_by_a_pause(daemon: Daemon, history: MarketHistor
     give(daemon, "pause")
     daemon.run(looks(history)[:8])
     assert (daemon.engine.state.trading, daemon.engine.state.latch) == (TradingState.HALTED, "OPERATOR")
+
+
+# -- what runs beside it ----------------------------------------------------------------------------------------------
+
+
+def test_sighup_takes_another_engine_after_the_look_in_hand(daemon: Daemon, history: MarketHistory) -> None:
+    first, second = daemon.engine, another(daemon.engine)
+
+    def hang_up(at: datetime, engine: Engine) -> None:
+        if at == looks(history)[2]:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    daemon.reload = lambda: second
+    before = signal.getsignal(signal.SIGHUP)
+    assert daemon.run(looks(history)[:12], told=hang_up) == 12
+    assert daemon.engine is second is not first
+    assert signal.getsignal(signal.SIGHUP) is before
+    told = [row["message"] for row in daemon.journal.table("alerts") if row["kind"] == "operator"]
+    assert told == ["the new configuration is in force"]
+    assert second.broker.get_positions()
+
+
+def test_a_configuration_that_is_wrong_leaves_the_engine_as_it_is(daemon: Daemon, history: MarketHistory) -> None:
+    first = daemon.engine
+
+    def wrong() -> Engine:
+        raise ConfigError("universe changed", hint="that needs a restart of the engine")
+
+    daemon.reload = wrong
+    assert daemon.run(looks(history)[:6], told=lambda at, engine: os.kill(os.getpid(), signal.SIGHUP)) == 6
+    assert daemon.engine is first
+    told = {row["message"] for row in daemon.journal.table("alerts") if row["kind"] == "operator"}
+    assert told == {"the new configuration is not taken: universe changed (that needs a restart of the engine)"}
+
+
+def another(engine: Engine) -> Engine:
+    """Another engine on the same account."""
+    return Engine(
+        feed=engine.feed,
+        broker=engine.broker,  # type: ignore[arg-type]
+        strategy=engine.strategy,
+        rules=engine.rules,
+        universe=UNIVERSE,
+        rebalance="weekly",
+        journal=engine.journal,
+        costs=Costs(),
+    )
+
+
+def test_the_service_manager_is_told_of_the_start_each_look_and_the_end(
+    daemon: Daemon, history: MarketHistory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = f"/tmp/fxcarry-notify-{os.getpid()}"
+        manager.bind(path)
+        manager.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        try:
+            daemon.run(looks(history)[:3])
+            assert [manager.recv(99).decode() for _ in range(5)] == ["READY=1", *["WATCHDOG=1"] * 3, "STOPPING=1"]
+        finally:
+            os.unlink(path)
+
+
+def test_a_service_manager_that_is_gone_is_a_line_in_the_log(
+    daemon: Daemon, history: MarketHistory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+    assert daemon.run(looks(history)[:2]) == 2
+    assert "the service manager cannot be told READY=1" in caplog.text
+
+
+def test_the_performance_log_has_a_line_a_day_also_over_restarts(
+    daemon: Daemon, history: MarketHistory, tmp_path: Path
+) -> None:
+    daemon.performance = tmp_path / "performance_log.csv"
+    daemon.run(looks(history)[:10])
+    again = Daemon(
+        engine=another(daemon.engine), journal=daemon.journal, lock=daemon.lock, performance=daemon.performance
+    )
+    again.run(looks(history)[:20])
+    lines = daemon.performance.read_text("utf-8").splitlines()
+    assert lines[0] == "date,nav,realised,financing,costs,flows,state"
+    assert [line.split(",")[0] for line in lines[1:]] == [str(at.date()) for at in looks(history)[:20]]
+    booked = sum(t.amount for t in daemon.journal.transactions() if t.kind == "financing")
+    assert sum(Decimal(line.split(",")[3]) for line in lines[1:]) == booked != 0
+    assert float(lines[-1].split(",")[1]) == pytest.approx(daemon.engine.broker.nav, abs=0.005)
+
+
+def test_a_performance_log_that_cannot_be_written_is_told_and_stops_nothing(
+    daemon: Daemon, history: MarketHistory, tmp_path: Path
+) -> None:
+    daemon.performance = tmp_path / "gone" / "performance_log.csv"
+    assert daemon.run(looks(history)[:3]) == 3
+    told = [row["message"] for row in daemon.journal.table("alerts") if row["kind"] == "performance-log"]
+    assert len(told) == 3
+    assert "cannot be written" in told[0]

@@ -94,7 +94,10 @@ def test_a_large_order_fills_in_parts() -> None:
     assert fills(broker) == [("a", 9090, 1.10)]
     assert (result(broker).status, result(broker).filled_units) == (OrderStatus.PARTIAL, 9090)
     assert broker.waiting() == {"EURUSD": 10910}
-    assert [r.status for r in broker.get_orders()] == [OrderStatus.PARTIAL]
+    assert [(r.client_id, r.status) for r in broker.get_orders()] == [
+        ("a", OrderStatus.PARTIAL),
+        ("stop-EURUSD", OrderStatus.WORKING),
+    ]
     broker = restored(broker)
     broker.sync(snapshot("12 14:01", {"EURUSD": "1.10"}, as_of="12 14:00"))
     assert fills(broker) == []  # no new quote
@@ -104,7 +107,7 @@ def test_a_large_order_fills_in_parts() -> None:
     done = result(broker)
     assert (done.status, done.filled_units) == (OrderStatus.FILLED, 20_000)
     assert float(done.price or 0) == pytest.approx((9090 * 1.10 + 8000 * 1.25 + 2910 * 1.00) / 20_000, rel=1e-12)
-    assert broker.get_orders() == []
+    assert [r.client_id for r in broker.get_orders()] == ["stop-EURUSD"]
     assert broker.get_positions()["EURUSD"].average_price == pytest.approx(done.price)
 
 

@@ -205,8 +205,8 @@ def test_the_state_is_the_last_one_recorded_in_every_field(journal: Journal) -> 
 def test_an_intention_stands_until_it_is_replaced_or_ended(journal: Journal) -> None:
     journal.keep_intention(AT, {"EUR": 0.1, "JPY": -1 / 3}, 0, "halted")
     assert journal.intention() == Intention(AT, {"EUR": 0.1, "JPY": -1 / 3}, 0, "halted")
-    journal.keep_intention(AT, {"EUR": 0.2}, 3, "the quote is stale")
-    assert journal.intention() == Intention(AT, {"EUR": 0.2}, 3, "the quote is stale")
+    journal.keep_intention(AT, {"EUR": 0.2}, 3, "the quote is stale", {"EURUSD"})
+    assert journal.intention() == Intention(AT, {"EUR": 0.2}, 3, "the quote is stale", frozenset({"EURUSD"}))
     journal.end_intention(AT + HOUR, "filled")
     assert journal.intention() is None
     journal.keep_intention(AT + HOUR, {}, 0, "a partial fill")
@@ -612,8 +612,8 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
     raw = sqlite3.connect(disk.path)
     for table in ("alerts", "deliveries", "plans", "confirmations"):
         raw.execute(f"DROP TABLE {table}")
-    for column in ("locked", "rejects"):
-        raw.execute(f"ALTER TABLE states DROP COLUMN {column}")
+    for table, column in (("states", "locked"), ("states", "rejects"), ("intentions", "rest")):
+        raw.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     raw.execute("PRAGMA user_version = 1")
     raw.close()
     with SqliteJournal.existing(disk.path) as found:
@@ -736,7 +736,7 @@ def run(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    out, problems = process.communicate(timeout=20)
+    out, problems = process.communicate(timeout=120)
     assert problems == ""
     return out
 
@@ -854,7 +854,8 @@ def test_a_kill_at_any_moment_leaves_whole_steps_and_everything_acknowledged(tmp
         for _ in range(lines):
             process.stdout.readline()
         os.kill(process.pid, signal.SIGKILL)
-        printed = lines + len(process.communicate()[0].splitlines())
+        printed = lines + len(process.stdout.read().splitlines())  # communicate() would skip what is buffered here
+        process.communicate()
         with SqliteJournal(tmp_path / "j.db", account_id="A1") as journal:
             orders, intentions = len(journal.orders), len(journal.table("intentions"))
             assert journal.intention() is None

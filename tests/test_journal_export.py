@@ -196,6 +196,17 @@ def test_nav_converts_and_never_guesses() -> None:
     assert nav_from(MemoryJournal(), "USD", opening=D(5)) == 5
 
 
+def test_nav_converts_through_a_common_currency_where_that_is_all_there_is() -> None:
+    """A central bank quotes everything against its own currency: 160 JPY a USD is 200 JPY a EUR at 1.25."""
+    journal = journal_of(
+        fill("01", "-1000", "150", instrument="USDJPY"), cash("02", "financing", "100", currency="CHF")
+    )
+    mids = {EURUSD: D("1.25"), Pair("JPY", "EUR"): D("0.005"), Pair("CHF", "EUR"): D("0.8")}
+    assert nav_from(journal, "USD", mids=mids) == pytest.approx(D(-10_000) / 160 + 100)
+    with pytest.raises(MissingDataError, match="no price of USDCHF"):
+        nav_from(journal, "USD", mids={EURUSD: D("1.25"), Pair("JPY", "EUR"): D("0.005")})
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 

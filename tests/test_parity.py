@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from fxcarry.model import Transaction
 from fxcarry.parity import compare
 
 AT = datetime(2024, 1, 31, 22, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 def fill(**about: Any) -> Transaction:
@@ -64,3 +65,18 @@ def test_two_fills_of_one_instant_are_matched_whatever_their_order() -> None:
 def test_twice_is_once_too_often() -> None:
     found = compare([fill(), fill(id="3")], [fill()])
     assert found.differences == ("2024-01-31 22:00 fill EURUSD: recorded, but not in the backtest",)
+
+
+def test_decisions_are_compared_by_instant_and_instrument() -> None:
+    ours = {AT: {"EURUSD": 0.3, "USDJPY": -0.2}, AT + DAY: {"EURUSD": 0.1}}
+    theirs = {AT: {"USDJPY": -0.2, "EURUSD": 0.3 + 1e-12}, AT + DAY: {"EURUSD": 0.1}}
+    found = compare([], [], ours, theirs)
+    assert found.is_same
+    assert found.to_dict()["decisions_recorded"] == found.to_dict()["decisions_replayed"] == 2
+    theirs[AT] = {"EURUSD": 0.31, "USDJPY": -0.2}
+    theirs[AT + 2 * DAY] = theirs.pop(AT + DAY)
+    assert compare([], [], ours, theirs).differences == (
+        "2024-01-31 22:00 target EURUSD: weight 0.300000000 recorded, 0.310000000 in the backtest",
+        "2024-02-01 22:00 target: recorded, but not in the backtest",
+        "2024-02-02 22:00 target: decided in the backtest, but not recorded",
+    )

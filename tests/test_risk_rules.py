@@ -664,7 +664,7 @@ def test_the_limits_are_those_of_the_brief() -> None:
         "rollover-window": {"before": 15.0, "after": 30.0},
         "financing-flip": {},
         "fat-finger": {"limit": 0.30, "multiple": 20.0},
-        "order-rate": {"per_minute": 10, "per_day": 200},
+        "order-rate": {"per_minute": 10, "per_day": 200, "refusals": 3},
     }
 
 

@@ -19,7 +19,7 @@ from fxcarry.config import Config, Section, load_config
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError, PluginError
 from fxcarry.journal import Journal
-from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.protocols import Broker, DataFeed, Notifier, RiskRule, Strategy
 from fxcarry.risk import default_rules
 from fxcarry.routing import routing_of
 from fxcarry.simulation import SimBroker
@@ -156,9 +156,10 @@ def build(
     *,
     strategy: str | Strategy | None = None,
     feed: DataFeed | None = None,
-    broker: SimBroker | None = None,
+    broker: SimBroker | Broker | None = None,
     rules: Sequence[RiskRule] | None = None,
     journal: Journal | None = None,
+    notifiers: Sequence[Notifier] | None = None,
 ) -> Engine:
     """An Engine from a configuration file (or none: the defaults). Any part may be replaced by a plain object.
 
@@ -175,9 +176,10 @@ def build(
         strategy = next(iter(settings.strategies))
     parts = resolve(settings, strategy)
     chosen_rules = parts.rules if rules is None else tuple(rules)
+    chosen_broker = broker or _broker(settings)
     return Engine(
         feed=feed or feed_of(settings),
-        broker=broker or _broker(settings),
+        broker=chosen_broker,
         strategy=parts.strategy,
         rules=default_rules() if chosen_rules is None else chosen_rules,
         universe=universe_of(settings.universe, settings.account_currency),
@@ -185,13 +187,16 @@ def build(
         journal=journal,
         costs=settings.costs,
         routing=routing_of(settings.routing),
+        notifiers=[make(section) for section in settings.notifiers] if notifiers is None else notifiers,
+        account_currency=settings.account_currency,
+        financing=None if isinstance(chosen_broker, SimBroker) else settings.financing,
     )
 
 
-def _broker(settings: Config) -> SimBroker:
+def _broker(settings: Config) -> SimBroker | Broker:
     section = _present(settings.broker, "broker")
     if not isinstance(section.settings, SimulatedConfig):
-        broker: SimBroker = make(section)
+        broker: Broker = make(section)
         return broker
     return _simulated(section.settings, settings)
 
@@ -209,7 +214,7 @@ def _simulated(own: SimulatedConfig, settings: Config) -> SimBroker:
     return broker
 
 
-def paper_broker(settings: Config, path: Path) -> SimBroker:
+def paper_broker(settings: Config, path: Path) -> SimBroker | Broker:
     """The configured broker; where that is the simulated one, which forgets, the paper account in the file ``path`` on
     the same terms. PluginError where ``fxcarry-paper`` is not installed.
     """

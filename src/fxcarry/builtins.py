@@ -96,6 +96,17 @@ class OverlaidConfig:
     band: float | None = None
 
 
+@attrs.frozen(kw_only=True)
+class ConsoleConfig:
+    """Alerts on the console have no settings."""
+
+
+def _console(settings: ConsoleConfig) -> Any:
+    from fxcarry.alerts import ConsoleNotifier
+
+    return ConsoleNotifier()
+
+
 def _named(name: str) -> Any:
     from fxcarry import plugins
 
@@ -195,6 +206,13 @@ def fxcarry_components() -> list[Component]:
             config=SimulatedConfig,
             factory=_simulated,
             summary="fills at the next quote, financing, margin, native stops",
+        ),
+        Component(
+            kind="notifier",
+            name="console",
+            config=ConsoleConfig,
+            factory=_console,
+            summary="alerts as lines on the standard error stream",
         ),
         Component(
             kind="feed",

@@ -7,8 +7,9 @@ there: the last quote stands, financing accrues.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Literal
+from typing import TypeAlias
 
 import attrs
 import numpy as np
@@ -18,11 +19,71 @@ from fxcarry.conventions import session_ends, trade_dates
 from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.market import MarketHistory, TimeArray, to_ns
 
-Frequency = Literal["monthly", "weekly", "daily"]
+Frequency: TypeAlias = str
+"""When a strategy is asked: ``monthly`` (the last weekday of the month), ``weekly``, ``daily``, or a cron line in New
+York time, such as ``0 17 15 3,6,9,12 *``. Its minute and hour are always ``0 17``, when the day ends; a day that is no
+weekday moves to the next one.
+"""
+
+_CRON = ((1, 31), (1, 12), (0, 7))  # day of the month, month, day of the week: Sunday is 0 and 7
+
+
+def check_frequency(frequency: str) -> str:
+    """The frequency itself; ConfigError where it is none."""
+    if frequency not in ("monthly", "weekly", "daily"):
+        _cron(frequency)
+    return frequency
+
+
+def _cron(text: str) -> tuple[list[set[int]], tuple[bool, bool]]:
+    """Days, months and weekdays of a cron line, and whether days and weekdays are restricted."""
+    fields = text.split()
+    hint = (
+        "monthly, weekly, daily, or a cron line such as 0 17 15 * *: day, month and weekday may be *, 1,15, 1-7 or */2"
+    )
+    if len(fields) != 5:
+        raise ConfigError(f"rebalance is {text!r}", hint=hint)
+    if fields[:2] != ["0", "17"]:
+        raise ConfigError(f"rebalance is {text!r}: decisions are made at 17:00 New York", hint="begin it with 0 17")
+    found = []
+    for field, (least, most) in zip(fields[2:], _CRON):
+        values: set[int] = set()
+        for part in field.split(","):
+            match = re.fullmatch(r"(\*|\d+(?:-\d+)?)(?:/(\d+))?", part)
+            if match is None:
+                raise ConfigError(f"rebalance is {text!r}: {part!r} is no field", hint=hint)
+            first, _, last = (f"{least}-{most}" if match[1] == "*" else match[1]).partition("-")
+            low, high, step = int(first), int(last or first), int(match[2] or 1)
+            if not (least <= low <= high <= most and step):
+                raise ConfigError(f"rebalance is {text!r}: {part!r} is not within {least} to {most}", hint=hint)
+            values |= set(range(low, high + 1, step))
+        found.append(values)
+    found[2] = {day % 7 for day in found[2]}
+    return found, (not fields[2].startswith("*"), not fields[4].startswith("*"))
+
+
+def _is_due_by_cron(days: NDArray[np.datetime64], text: str) -> NDArray[np.bool_]:
+    """Whether the cron line names each weekday, or a day of the weekend before it.
+
+    As cron has it, a day matches either of the day of the month and the weekday where both are restricted.
+    """
+    (month_days, months, weekdays), (by_day, by_weekday) = _cron(text)
+
+    def is_named(day: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        month = day.astype("datetime64[M]")
+        on_day = np.isin((day - month).astype(int) + 1, list(month_days))
+        on_weekday = np.isin((day.astype(int) + 4) % 7, list(weekdays))
+        on = on_day | on_weekday if by_day and by_weekday else on_day & on_weekday
+        return np.asarray(on & np.isin(month.astype(int) % 12 + 1, list(months)))
+
+    days = days.astype("datetime64[D]")
+    is_monday = (days.astype(int) + 4) % 7 == 1
+    due: NDArray[np.bool_] = is_named(days) | (is_monday & (is_named(days - 1) | is_named(days - 2)))
+    return due
 
 
 def is_due(days: NDArray[np.datetime64], frequency: Frequency) -> NDArray[np.bool_]:
-    """Whether each trade date (datetime64[D], weekdays) is a decision day: the last weekday of its month or week."""
+    """Whether each trade date (datetime64[D], weekdays) is a decision day."""
     following: NDArray[np.datetime64] = np.busday_offset(days, 1, roll="forward")
     if frequency == "monthly":
         return np.asarray(following.astype("datetime64[M]") != days.astype("datetime64[M]"))
@@ -30,7 +91,7 @@ def is_due(days: NDArray[np.datetime64], frequency: Frequency) -> NDArray[np.boo
         return np.asarray((following - days).astype(int) > 1)
     if frequency == "daily":
         return np.ones(len(days), bool)
-    raise ConfigError(f"rebalance is {frequency!r}", hint="one of monthly, weekly, daily")
+    return _is_due_by_cron(days, frequency)
 
 
 def just_before(at: TimeArray) -> TimeArray:

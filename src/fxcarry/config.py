@@ -31,6 +31,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
+from fxcarry.clock import Frequency, check_frequency
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing
@@ -62,6 +63,26 @@ class StrategySection(Section):
     rules: tuple[Section, ...] | None = None
 
 
+def _check_capital(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and value <= 0:
+        raise ConfigError(f"expected an amount > 0, got {value}")
+
+
+def _check_fraction(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 < value <= 1:
+        raise ConfigError(f"expected a fraction above 0 and up to 1, got {value}", hint="0.1 = 10 %")
+
+
+@attrs.frozen(kw_only=True)
+class Live:
+    """What real trading begins with: ``capital_fraction`` of ``intended_capital``, in account currency (None = not
+    decided). The go-live check asks for at most a fifth (:mod:`fxcarry.golive`).
+    """
+
+    intended_capital: float | None = attrs.field(default=None, validator=_check_capital)
+    capital_fraction: float = attrs.field(default=0.1, validator=_check_fraction)
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """The whole configuration.
@@ -77,7 +98,7 @@ class Config:
     mode: Literal["backtest", "paper", "live"]
     account_currency: str
     universe: Names
-    rebalance: Literal["monthly", "weekly", "daily"]
+    rebalance: Frequency
     cash: float
     venue: str | None
     markup: float | None
@@ -88,6 +109,7 @@ class Config:
     strategies: Mapping[str, StrategySection]
     rules: tuple[Section, ...] | None
     notifiers: tuple[Section, ...]
+    live: Live
     registry: Registry = attrs.field(repr=False, eq=False)
 
     @property
@@ -120,6 +142,10 @@ def _check_universe(_: object, attribute: attrs.Attribute[Any], value: Names | N
         raise ConfigError("no currency is listed", hint="leave it out for the other G10 currencies")
 
 
+def _check_rebalance(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    check_frequency(value)
+
+
 def _check_cash(_: object, attribute: attrs.Attribute[float], value: float) -> None:
     if value <= 0:
         raise ConfigError(f"expected an amount > 0, got {value}")
@@ -142,7 +168,7 @@ class _General:
     mode: Literal["backtest", "paper", "live"] = "paper"
     account_currency: str = attrs.field(default="USD", validator=_check_currency)
     universe: Names | None = attrs.field(default=None, validator=_check_universe)
-    rebalance: Literal["monthly", "weekly", "daily"] = "monthly"
+    rebalance: Frequency = attrs.field(default="monthly", validator=_check_rebalance)
     cash: float = attrs.field(default=1_000_000.0, validator=_check_cash)
     venue: str | None = attrs.field(default=None, validator=_check_venue)
     markup: float | None = attrs.field(default=None, validator=_check_markup)
@@ -150,7 +176,7 @@ class _General:
 
 
 _GENERAL_KEYS = tuple(a.name for a in attrs.fields(_General))
-_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers")
+_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers", "live")
 
 
 def structure(data: Mapping[str, Any], registry: Registry, source: str = "the configuration") -> Config:
@@ -168,7 +194,8 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
     strategies = reader.strategies(data.get("strategies"))
     rules = reader.sections("rule", data["rules"], "rules") if "rules" in data else None
     notifiers = reader.sections("notifier", data.get("notifiers", []), "notifiers")
-    if reader.problems or general is None or costs is None:
+    live = reader.table(Live, data.get("live", {}), "live")
+    if reader.problems or general is None or costs is None or live is None:
         raise ConfigError(
             "\n".join([f"{source} has mistakes:", *(f"  {p}" for p in reader.problems)]),
             fields={"problems": tuple(reader.problems)},
@@ -189,6 +216,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         strategies=strategies,
         rules=rules,
         notifiers=notifiers,
+        live=live,
         registry=registry,
     )
 
@@ -216,6 +244,10 @@ class _Reader:
         except Exception as error:
             self.problems.extend(_explain(error, path))
             return None
+
+    def table(self, cls: type[T], values: object, path: str) -> T | None:
+        """A section without ``use``, as an instance of ``cls``."""
+        return self.record(cls, values, path) if self.is_table(values, path) else None
 
     def section(self, kind: Kind, table: object, path: str, default: str) -> Section | None:
         """A section that may be left out; then the default, or None where that is not installed."""
@@ -553,7 +585,7 @@ def effective(config: Config) -> dict[str, Any]:
             **_plain(config.costs, "costs"),
         }
     )
-    for name in ("feed", "broker", "strategies", "rules", "notifiers"):
+    for name in ("feed", "broker", "strategies", "rules", "notifiers", "live"):
         value = getattr(config, name)
         if value is not None:
             tables[name] = _plain(value, name)

@@ -8,41 +8,56 @@ same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
+from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.answers import ask
 from fxcarry.clock import Frequency, SteppedClock
-from fxcarry.conventions import holidays_of, open_minutes_array, trade_dates
+from fxcarry.conventions import open_minutes
 from fxcarry.costs import Costs
-from fxcarry.errors import ConfigError, MissingDataError
+from fxcarry.deciding import REFUSALS, REMEMBERED, UNFILLED, Decider
+from fxcarry.errors import BrokerUnavailable, ConfigError, MissingDataError, OrderOutcomeUnknown
 from fxcarry.journal import CommandKind, Journal, MemoryJournal
-from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
+from fxcarry.market import MarketHistory, MarketView, to_ns
 from fxcarry.model import (
     Account,
     Action,
     FloatArray,
-    Proposal,
+    Order,
+    OrderResult,
+    OrderStatus,
     RiskState,
-    SentOrder,
-    Stage,
+    Snapshot,
     TradingState,
-    Verdict,
+    Transaction,
 )
-from fxcarry.orders import Book, Leg, Plan, all_pairs, market_pairs, plan
-from fxcarry.protocols import DataFeed, RiskRule, Strategy
-from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
-from fxcarry.routing import LeastCost, RoutedBook
+from fxcarry.orders import Plan
+from fxcarry.preview import PlannedOrder, Preview
+from fxcarry.protocols import Broker, Capability, DataFeed, Notifier, RiskRule, Strategy
+from fxcarry.reconcile import Reconciliation, missing_stops
+from fxcarry.remote import Remote
+from fxcarry.risk import StopLoss
+from fxcarry.routing import LeastCost
 from fxcarry.simulation import SimBroker
 from fxcarry.tape import Block, LinearFinancing, extremes
 from fxcarry.universe import Universe
 
 Progress = Callable[[int, int], None]
-_STAGES: tuple[Stage, ...] = ("target", "held", "orders")
-_REMEMBERED = 1000  # orders
+_SETTLED = timedelta(seconds=60)  # from then on an order that the venue does not know never arrived
+_FROZEN = 60.0  # open-market minutes
+_TOLD = frozenset({"QUOTE_STALE", "PRICE_NOT_CONFIRMED", "MARGIN_NEAR_CLOSEOUT", "ORDER_TOO_LARGE", "DUPLICATE_ORDER"})
+"""Codes of findings that a person should know of although they close nothing."""
+
+
+def nothing() -> None:
+    """What is done before an order is sent, unless somebody says otherwise."""
 
 
 def _always(block: Block) -> int:
@@ -54,12 +69,23 @@ def no_progress(done: int, total: int) -> None:
     """Show nothing."""
 
 
-class Engine:
+def _units(orders: Iterable[Order]) -> dict[str, Decimal]:
+    total: dict[str, Decimal] = {}
+    for order in orders:
+        total[order.instrument] = total.get(order.instrument, Decimal(0)) + order.units
+    return total
+
+
+def _mids(snapshot: Snapshot) -> dict[str, float]:
+    return {str(pair): float(quote.mid) for pair, quote in snapshot.quotes.items()}
+
+
+class Engine(Decider):
     """One strategy on one account.
 
     Args:
         feed: prices and rates; None where every run is given its history.
-        broker: the simulated venue.
+        broker: the simulated venue, or any object that follows the Broker protocol.
         strategy: any callable ``(view, account) -> weights``.
         rules: risk rules; an empty sequence switches them off.
         universe: the currencies the strategy sees, in the order of its arrays; a Universe says when each may be held.
@@ -69,13 +95,15 @@ class Engine:
         financing: the financing shown to the strategy; default: what the broker books.
         routing: hold exposures in the cheapest pairs, crosses included; default: in the pairs against the account
             currency.
+        notifiers: channels that live steps send alerts to.
+        account_currency: of a broker that is not simulated.
     """
 
     def __init__(
         self,
         *,
         feed: DataFeed | None,
-        broker: SimBroker,
+        broker: SimBroker | Broker,
         strategy: Strategy,
         rules: Sequence[RiskRule],
         universe: Sequence[str] | Universe,
@@ -84,39 +112,38 @@ class Engine:
         costs: Costs | None = None,
         financing: LinearFinancing | None = None,
         routing: LeastCost | None = None,
+        notifiers: Sequence[Notifier] = (),
+        account_currency: str = "USD",
     ) -> None:
         self.feed = feed
-        self.broker = broker
-        self.strategy = strategy
-        self.rules = tuple(rules)
-        self._membership = universe if isinstance(universe, Universe) else None
-        self.universe = universe.currencies if isinstance(universe, Universe) else tuple(universe)
-        self.rebalance: Frequency = rebalance
-        self.journal: Journal = journal or MemoryJournal()
-        self.costs = costs or Costs.none()
-        self.financing = financing or broker.financing
-        self.routing = routing
-        nav = float(broker.get_account_balance())
-        self.state = RiskState(day_start=nav, high_water=nav)
-        self._intention: FloatArray | None = None
-        self._target: FloatArray | None = None
-        self._asked: FloatArray | None = None  # what the strategy said at this step
-        self._attempt = 0
-        self._wishes: dict[int, FloatArray] = {}  # weights by tick, of a strategy that was asked ahead
-        stops = [r.limit for r in self.rules if isinstance(r, StopLoss)]
-        self._stop_fraction = min(stops) if stops else None
-        self._rules: dict[Stage, list[RiskRule]] = {
-            stage: [rule for rule in self.rules if stage in getattr(rule, "stages", _STAGES)] for stage in _STAGES
-        }
+        super().__init__(
+            broker=broker,
+            strategy=strategy,
+            rules=rules,
+            universe=universe,
+            rebalance=rebalance,
+            journal=journal,
+            costs=costs,
+            financing=financing,
+            routing=routing,
+            account_currency=account_currency,
+        )
+        self.alerts = Alerts(self.journal, notifiers)
+        self.before_send: Callable[[], None] = nothing
         # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
         # and acts first: there is nothing to screen for that rule.
         self._screens: list[Callable[[Block], int | None]] = [
             getattr(rule, "first_breach", _always) for rule in self._rules["held"] if type(rule) is not StopLoss
         ]
-        self._sent: list[SentOrder] = []  # what rules of orders are told
         self._seen: float | None = None  # NAV at a day's end that the risk state does not know yet
         self._needs_look = False
-        self._is_open = False  # for live steps: the book is opened at the first
+        # What live steps know of the venue.
+        self._is_open = False  # the book is opened at the first
+        self._is_unsure = False  # the last step failed: memory may be ahead of the journal
+        self._looked: datetime | None = None  # the last look that was finished
+        self._adopted: Preview | None = None  # a plan to be carried out at the next
+        self._reconciliation: Reconciliation | None = None
+        self._same_since: tuple[dict[Any, Any], datetime] | None = None  # the prices, and since when
 
     # -- running over stored history -------------------------------------------------------------------------------
 
@@ -132,7 +159,10 @@ class Engine:
         clock = self.clock = SteppedClock.over(history, start, end, self.rebalance)
         if not len(clock):
             raise MissingDataError("no trading day in the period", hint="choose a longer one")
+        if not isinstance(self.broker, SimBroker):
+            raise ConfigError(f"{self.broker.name} cannot be run over stored history", hint="use the simulated broker")
         self._open_book(currency)
+        self._begin_at(float(self.broker.get_account_balance()))
         self.tape = self.broker.prepare(history, clock)
         self.columns = self.columns_of(history, clock)
         self._stale = self._stale_ticks(history, clock)
@@ -150,11 +180,12 @@ class Engine:
     ) -> None:
         """Run from ``start`` to ``end`` over the feed's history (or ``history``, already in account currency)."""
         self.prepare(start, end, history=history)
-        clock = self.clock
+        clock, broker = self.clock, self.broker
+        assert isinstance(broker, SimBroker)
         due = np.flatnonzero(clock.is_due).tolist()
         self._wishes = {}
         if not getattr(self.strategy, "reads_account", True):
-            opening = self.broker.account()
+            opening = broker.account()
             self._wishes = {at: ask(self.strategy, MarketView(self.columns, at), opening) for at in due}
         total, tick, upcoming = len(clock), 0, 0
         while tick < total:
@@ -163,19 +194,21 @@ class Engine:
             stop = due[upcoming] + 1 if upcoming < len(due) else total
             if stepped or self._intention is not None:
                 stop = tick + 1
-            tick = self.broker.advance(stop, self._screen if self.rules else None)
+            tick = broker.advance(stop, self._screen if self.rules else None)
             last = tick - 1
-            if self.broker.events:
+            if broker.events:
                 self._note_events()
             is_due = upcoming < len(due) and due[upcoming] == last
             if is_due or stepped or self._needs_look or self._intention is not None:
-                orders = self._decide(last, is_due)
+                orders = self.decide(last, is_due)
                 if orders is not None:
-                    self.broker.place_plan(orders)
+                    refused = broker.place_plan(orders)
+                    if refused or self.state.rejects:
+                        self._note_sent(orders, refused)
             if is_due:
                 progress(tick, total)
         if not self.rules:
-            navs = self.broker.log.day_end_navs()
+            navs = broker.log.day_end_navs()
             self.state = self.state.at_day_end(float(navs[-1]), float(navs.max()))
         progress(total, total)
 
@@ -184,14 +217,27 @@ class Engine:
     def step(self, at: datetime) -> Account:
         """One look at the market at ``at``, later than the one before: sync the venue, decide, send what is decided.
 
-        The strategy is asked where ``at`` is a 17:00 New York that is due; the rules are asked at every step. The feed
-        gives the quotes and, for views, every row known by ``at``. Steps at the ticks of a stored history make the run
-        that :meth:`run` makes of it, to the cent.
+        The strategy is asked where a 17:00 New York that is due has come since the last look, the rules at every step.
+        The feed gives the quotes and, for views, every row known by ``at``. Steps at the ticks of a stored history make
+        the run that :meth:`run` makes of it, to the cent.
+
+        What the feed, the venue or the journal raises is raised, with nothing half written; the next step begins with
+        what the journal remembers.
         """
         if self.feed is None:
             raise ConfigError("the engine has no feed to look at", hint="pass feed=")
-        snapshot = self.feed.snapshot(at)
-        known = self.feed.history(None, at + timedelta(microseconds=1))
+        if self._is_unsure:
+            self.recover(at)
+        self._is_unsure = True
+        account = self._look(self.feed, at)
+        self._is_unsure, self._looked = False, at
+        self.alerts.flush()
+        return account
+
+    def _see(self, feed: DataFeed, at: datetime) -> tuple[Snapshot, MarketHistory]:
+        """Read the market, and make ``at`` the last tick of the clock."""
+        snapshot = feed.snapshot(at)
+        known = feed.history(None, at + timedelta(microseconds=1))
         history = known.in_currency(self.broker.account_currency, self.universe)
         self.clock = SteppedClock.until(history, at, self.rebalance)
         if not self._is_open:
@@ -201,54 +247,361 @@ class Engine:
         self._is_daily = history.is_daily
         self.columns = self.columns_of(history, self.clock)
         stale = self._stale_ticks(history, self.clock.last())
-        tick = len(self.clock) - 1
-        self._stale = None if stale is None else np.broadcast_to(stale, (tick + 1, stale.shape[1]))
-        account = self.broker.sync(snapshot)
-        journal = self.journal
-        journal.import_transactions(self.broker.transactions(journal.last_transaction_id()))
-        journal.record(self.broker.find_orders(journal.unresolved()).values(), at)
-        with journal.atomic():  # what is decided, what is remembered and what will be sent: all of it or nothing
-            journal.observe(snapshot)
-            if self.broker.events:
-                self._note_events()
-            before = self._intention
-            orders = self._decide(tick, bool(self.clock.is_due[tick]))
-            self._remember(at, before)
-            if self.clock.is_day_end[tick]:  # the next day is measured from here
-                nav = self.broker.nav
-                self.state = self.state.at_day_end(nav, max(self.state.high_water, nav))
-                journal.transition(at, self.state)
-            journal.beat(at)
+        if self._is_frozen(feed, snapshot):
+            stale = np.ones((1, len(self.book.names)), bool)
+        self._stale = None if stale is None else np.broadcast_to(stale, (len(self.clock), stale.shape[1]))
+        return snapshot, history
+
+    def _look(self, feed: DataFeed, at: datetime) -> Account:
+        snapshot, _ = self._see(feed, at)
+        tick, since = len(self.clock) - 1, self._looked
+        passed = np.arange(tick + 1) == tick if since is None else self.clock.at > to_ns(since)
+        journal, broker = self.journal, self.broker
+        account = broker.sync(snapshot)
+        fresh = broker.transactions(journal.last_transaction_id())
+        told, missed = self._ask_about_orders(at)
+        before, events = self.state, list(broker.events)
+        try:
+            with journal.atomic():  # what is learned, decided, remembered and will be sent: all of it or nothing
+                journal.import_transactions(fresh)
+                journal.record(told, at)
+                journal.observe(snapshot)
+                orders = self._take_in(account, fresh, missed, snapshot, tick, passed)
+                journal.beat(at)
+        except BaseException:
+            broker.events = events  # what the venue did of its own accord is learned at the next look
+            raise
+        if isinstance(broker, Remote):
+            journal.record(broker.cancel_marked(), at)
+        self._tell(at, before)
         if orders is not None:
-            self.broker.place_plan(orders)
+            self._carry_out(orders, at)
+        self._watch_stops(at)
         return account
 
-    def recover(self) -> None:
-        """Take up what the journal remembers, before the first step: halts, day start and high water, blocked pairs,
-        the standing target, and orders that were intended and of which the outcome is not known.
-
-        An order that the venue knows is recorded as the venue tells it; one it does not know was never sent, and is
-        sent now under the same client id.
+    def _take_in(
+        self,
+        account: Account,
+        fresh: Sequence[Transaction],
+        missed: set[str],
+        snapshot: Snapshot,
+        tick: int,
+        passed: NDArray[np.bool_],
+    ) -> Plan | None:
+        """Take in what the venue tells, decide at ``tick``, and remember it; ``passed`` are the ticks since the last
+        look.
         """
+        broker, intended = self.broker, self._intention
+        if self._begin_at(broker.nav):
+            self._transition(self.state)
+        if isinstance(broker, Remote):
+            broker.note(fresh)
+        if broker.events:
+            self._note_events()
+        self._stand_again(missed - {name for name, _ in self.state.stopped})
+        self._reconcile(account, fresh)
+        if (self.clock.is_day_end & passed)[:tick].any():  # nobody looked at 17:00: the day begins here
+            self._end_day()
+        is_due, adopted = bool((self.clock.is_due & passed).any()), self._adopted
+        is_adopting = adopted is not None and self._may_carry_out(adopted, tick, snapshot)
+        orders = self.decide(tick, is_due, asks=is_adopting)
+        self._adopted, self._wishes = None, {}
+        self._remember(snapshot.at, intended)
+        if self.clock.is_day_end[tick]:  # the next day is measured from here
+            self._end_day()
+        return orders
+
+    def _end_day(self) -> None:
+        nav = self.broker.nav
+        self._transition(self.state.at_day_end(nav, max(self.state.high_water, nav)))
+
+    def adopt(self, preview: Preview) -> None:
+        """Carry out this plan at the next step, and only this: where the world or what the rules say of it has moved,
+        nothing of it is sent and an alert says why.
+        """
+        self._adopted = preview
+
+    def _may_carry_out(self, adopted: Preview, tick: int, snapshot: Snapshot) -> bool:
+        """Whether a plan may be carried out at this look; if so, its target is what the strategy will have said."""
+        held = {n: u for n, u in zip(self.book.names, self.broker.lot().units) if u}
+        why = adopted.moved(snapshot.at, self.state.trading.value, held, _mids(snapshot))
+        if not why and self.broker.has_waiting:
+            why = "an order waits at the venue"
+        if not why:
+            self._wishes = {tick: np.array([adopted.target_weights.get(c, 0.0) for c in self.universe])}
+            orders, _, _ = self._rehearse(tick)
+            why = adopted.differs(_units(orders))
+        if why:
+            self._wishes = {}
+            message = f"plan {adopted.id} is not carried out: {why}"
+            self.alerts.tell(snapshot.at, AlertKind.PLAN_REFUSED, "warning", message)
+        else:
+            self.alerts.tell(snapshot.at, AlertKind.OPERATOR, "info", f"plan {adopted.id} is carried out")
+        return not why
+
+    def _rehearse(self, tick: int) -> tuple[Sequence[Order], MemoryJournal, FloatArray | None]:
+        """A decision out of turn of which nothing is kept: its orders, what was noted of it, and the target."""
+        kept, noted = dict(self.__dict__), MemoryJournal()
+        self.journal, self._unsendable, self._asked = noted, set(), None
+        try:
+            orders = self.decide(tick, False, asks=True) or ()
+            return orders, noted, self._asked
+        finally:
+            self.__dict__.update(kept)
+
+    def preview(self, at: datetime) -> Preview:
+        """What a decision at ``at`` would do, were the strategy asked then. Nothing is sent and nothing written.
+
+        The broker is synced, as a look does: give a simulated one in memory (:meth:`SimBroker.twin`), or one elsewhere,
+        which is only read from then on. Raises MissingDataError where the financing of the planned book is not known.
+        """
+        if self.feed is None:
+            raise ConfigError("the engine has no feed to look at", hint="pass feed=")
+        self.take_up()
+        snapshot, history = self._see(self.feed, at)
+        account = self.broker.sync(snapshot)
+        self._begin_at(self.broker.nav)
+        if isinstance(self.broker, Remote):
+            self.broker.is_dry = True
+        orders, noted, asked = self._rehearse(len(self.clock) - 1)
+        said = {v.rule: v for _, decision in noted.decisions for v in decision.verdicts}
+        held, planned = self.broker.lot(), dict(zip(self.book.names, self.broker.lot().units))
+        value = dict(zip(self.book.names, held.base_value))
+        pairs = {i.name: i.exposure for i in self.book.instruments}
+        legs = []
+        for order in orders:
+            notional = abs(float(order.units)) * value[order.instrument]
+            planned[order.instrument] += float(order.units)
+            legs.append(
+                PlannedOrder(
+                    instrument=order.instrument,
+                    units=float(order.units),
+                    is_reducing=order.is_reducing,
+                    notional=notional,
+                    cost=notional * self.costs.per_turnover(pairs[order.instrument]),
+                )
+            )
+        target = np.zeros(len(self.universe)) if asked is None else asked
+        return Preview(
+            at=at,
+            trading=self.state.trading.value,
+            nav=self.broker.nav,
+            held={n: u for n, u in zip(self.book.names, held.units) if u},
+            planned={n: u for n, u in planned.items() if u},
+            current_weights=dict(account.current_weights),
+            target_weights=dict(zip(self.universe, target.tolist())),
+            orders=legs,
+            verdicts=[
+                {"rule": v.rule, "action": v.action.name, "code": v.code, "headroom": v.headroom} for v in said.values()
+            ],
+            cost=sum(leg.cost for leg in legs),
+            carry_week=self._carry_of(planned, value, history, 7 / 365),
+            mids=_mids(snapshot),
+        )
+
+    def _carry_of(
+        self, units: Mapping[str, float], value: Mapping[str, float], history: MarketHistory, years: float
+    ) -> float:
+        """Financing a book is expected to be paid, at the rates known now; > 0 received."""
+        maker = attrs.evolve(self.broker.maker, financing=self.financing)
+        long, short = (side[-1].tolist() for side in maker.annual(history, self.clock.at))
+        total = 0.0
+        for name, at_long, at_short in zip(self.book.names, long, short):
+            if units[name]:
+                rate = at_long if units[name] > 0 else at_short
+                if rate != rate:
+                    raise MissingDataError(f"the financing of {name} is not known", hint="is a rate missing?")
+                total += abs(units[name]) * value[name] * rate * years
+        return total
+
+    def recover(self, now: datetime | None = None) -> None:
+        """Take up what the journal remembers, before the first step: halts, day start and high water, locked and
+        blocked pairs, the standing target, and orders that were intended and of which the outcome is not known.
+
+        What the venue knows of these orders is read at the first step. One it does not know is sent again, under the
+        same id, where the venue takes an id once and the order is not older than a minute by ``now`` (default: the last
+        look); else its pair is blocked until the venue has answered.
+        """
+        self.take_up()
         journal, broker = self.journal, self.broker
+        unresolved = journal.unresolved()
+        if unresolved and Capability.UNIQUE_CLIENT_IDS in broker.capabilities:
+            known = broker.find_orders(unresolved)
+            lost = journal.intended([c for c in unresolved if c not in known])
+            self._send([order for planned, order in lost if now is None or now - planned <= _SETTLED])
+
+    def take_up(self) -> None:
+        """Take up what the journal remembers, as :meth:`recover` does; nothing is sent."""
+        journal = self.journal
+        self.broker.connect()
         state, target = journal.state(), journal.standing()
         if state is not None:
             self.state = state
+        self._intention = self._target = None
         if target is not None:
-            weights = np.array([target.weights.get(c, 0.0) for c in self.universe])
-            self._target, self._attempt = weights, target.attempt
-            self._intention = weights if journal.intention() is not None else None
-        journal.import_transactions(broker.transactions(journal.last_transaction_id()))
+            self._target, self._attempt = np.array([target.weights.get(c, 0.0) for c in self.universe]), target.attempt
+            still = journal.intention()
+            self._intention = self._target if still is not None else None
+            self._rest = still.rest or None if still is not None else None
+        self._looked = journal.last_beat()
+        self._reconciliation = Reconciliation()
+        self._reconciliation.book(journal.transactions())
+        if self._rules["orders"]:
+            self._sent, ids = [], [order.client_id for order in journal.orders[-REMEMBERED:]]
+            self._unsized = journal.intended(ids)
+
+    def _is_frozen(self, feed: DataFeed, snapshot: Snapshot) -> bool:
+        """Whether no price of a feed that should move has moved for an hour of open market."""
+        prices = {pair: (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
+        if self._same_since is None or self._same_since[0] != prices:
+            self._same_since = prices, snapshot.at
+        interval = feed.interval / timedelta(minutes=1)
+        is_frozen = interval < 1440 and open_minutes(self._same_since[1], snapshot.at) >= max(_FROZEN, interval)
+        kind, key = AlertKind.FEED_ERROR, "frozen"
+        if is_frozen:
+            since = f"{self._same_since[1]:%H:%M} UTC"
+            message = f"no price of {feed.name} has moved since {since}: all of them count as stale"
+            self.alerts.tell(snapshot.at, kind, "critical", message, key=key)
+        else:
+            self.alerts.end(snapshot.at, kind, key, f"the prices of {feed.name} move again")
+        return is_frozen
+
+    def _ask_about_orders(self, at: datetime) -> tuple[Sequence[OrderResult], set[str]]:
+        """What became of orders without a final outcome, and the instruments where one for the target ended unfilled.
+
+        The pairs of those that nobody can tell of are blocked. An order that the venue does not know a minute after it
+        was decided never arrived.
+        """
+        journal, broker = self.journal, self.broker
         unresolved = journal.unresolved()
-        known = broker.find_orders(unresolved)
-        journal.record(known.values())
-        lost = set(unresolved) - known.keys()
-        for order in journal.orders:
-            if order.client_id in lost:
-                journal.record([broker.place_market_order(order)])
+        found = dict(broker.find_orders(unresolved)) if unresolved else {}
+        unknown = {r.instrument for r in found.values() if r.status is OrderStatus.UNKNOWN}
+        for planned, order in journal.intended([c for c in unresolved if c not in found]):
+            if at - planned >= _SETTLED:
+                found[order.client_id] = OrderResult.unfilled(
+                    order, OrderStatus.CANCELLED, "it never reached the venue"
+                )
+            else:
+                unknown.add(order.instrument)
+        for name in sorted(unknown):
+            message = f"an order in {name} may exist at the venue: nothing is sent in {name} until it has answered"
+            self.alerts.tell(at, AlertKind.ORDER_UNKNOWN, "critical", message, key=f"unknown {name}")
+        for name in sorted(self._blocked - unknown):
+            self.alerts.end(at, AlertKind.ORDER_UNKNOWN, f"unknown {name}", f"the venue has answered about {name}")
+        self._blocked = frozenset(unknown)
+        ended = UNFILLED if isinstance(broker, Remote) else {OrderStatus.REJECTED}
+        lost = [c for c, result in found.items() if result.status in ended]
+        missed = {order.instrument for _, order in journal.intended(lost) if order.reason == "rebalance"}
+        return list(found.values()), missed
+
+    def _reconcile(self, account: Account, fresh: Sequence[Transaction]) -> None:
+        """Compare the venue's account with the book its transactions make; a pair that differs opens nothing."""
+        if self._reconciliation is None:
+            self._reconciliation = Reconciliation()
+            self._reconciliation.book(self.journal.transactions())
+        else:
+            self._reconciliation.book(fresh)
+        at, kind = account.at, AlertKind.RECONCILIATION_BREAK
+        found = {d.instrument: d for d in self._reconciliation.differences(account.positions)}
+        if found:  # a fill between two answers of the venue is no difference
+            again = {d.instrument for d in self._reconciliation.differences(self.broker.get_positions())}
+            found = {name: difference for name, difference in found.items() if name in again}
+        for name, difference in found.items():
+            message = f"{difference}; nothing opens in it until they agree"
+            self.alerts.tell(at, kind, "critical", message, key=f"differs {name}")
+        for name in sorted(self.state.locked - found.keys()):
+            self.alerts.end(at, kind, f"differs {name}", f"{name}: journal and venue agree again")
+        if found.keys() != self.state.locked:
+            self._transition(attrs.evolve(self.state, locked=frozenset(found)))
+        for currency, gap in self._reconciliation.unexplained_cash(account).items():
+            message = f"{gap:+,f} {currency} of cash that no transaction explains"
+            self.alerts.tell(at, kind, "warning", message)
+
+    def _carry_out(self, orders: Plan, at: datetime) -> None:
+        """Send the orders of a plan that is intended, and record what is known of them at once."""
+        results = self._send(orders)
+        with self.journal.atomic():
+            self.journal.record(results, at)
+            if results or self.state.rejects:
+                self._note_sent(orders, results)
+                if self._intention is not None:
+                    self._remember(at, None)
+                elif self.state.rejects >= REFUSALS:
+                    self.journal.end_intention(at, f"given up: refused {self.state.rejects} times")
+        for result in results:
+            told = f"{result.instrument}: {result.reason}"
+            if result.status is OrderStatus.REJECTED:
+                severity: Severity = "critical" if self.state.rejects >= REFUSALS else "warning"
+                self.alerts.tell(at, AlertKind.ORDER_REJECTED, severity, f"the venue refused an order in {told}")
+            elif result.status is OrderStatus.UNKNOWN:
+                self._blocked |= {result.instrument}
+                message = f"nobody knows what became of an order in {told}; nothing is sent in it until the venue says"
+                key = f"unknown {result.instrument}"
+                self.alerts.tell(at, AlertKind.ORDER_UNKNOWN, "critical", message, key=key)
+            elif result.status is OrderStatus.CANCELLED:
+                message = f"an order in {told}; it is decided anew at the next look"
+                self.alerts.tell(at, AlertKind.BROKER_ERROR, "critical", message)
+
+    def _send(self, orders: Sequence[Order]) -> Sequence[OrderResult]:
+        """Send orders; what is known of them at once. An order not in the answer waits at the venue."""
+        broker = self.broker
+        if isinstance(broker, Remote):
+            return broker.send(orders, self.before_send)
+        self.before_send()
+        try:
+            if isinstance(orders, Plan):
+                return broker.place_plan(orders)
+            return [broker.place_market_order(order) for order in orders]
+        except BrokerUnavailable as error:
+            status, reason = OrderStatus.CANCELLED, f"not sent: {error.message}"
+        except OrderOutcomeUnknown as error:
+            status, reason = OrderStatus.UNKNOWN, error.message
+        return [OrderResult.unfilled(order, status, reason) for order in orders]
+
+    def _watch_stops(self, at: datetime) -> None:
+        """Every open position has a live stop at the venue of the size of the position, or gets it, or it is told."""
+        broker = self.broker
+        if self._stop_fraction is None or not broker.is_open or Capability.NATIVE_STOPS not in broker.capabilities:
+            return
+        positions = {n: p for n, p in broker.get_positions().items() if n in self.book.names}
+        wanted = missing_stops(positions, broker.get_orders(), self._stop_fraction)
+        for name, price in wanted.items():
+            key, what = f"stop {name}", f"the position in {name} had no stop within {self._stop_fraction:.1%}"
+            try:
+                broker.set_stop(name, price)
+            except Exception as error:
+                message = f"{what} and gets none: {error}"
+                self.alerts.tell(at, AlertKind.STOP_MISSING, "critical", message, key=key)
+            else:
+                self.alerts.tell(at, AlertKind.STOP_MISSING, "warning", f"{what}; it is at {price:.6g} now", key=key)
+        for name in self.book.names:
+            if name not in wanted:
+                self.alerts.end(at, AlertKind.STOP_MISSING, f"stop {name}", f"the stop in {name} is kept")
+
+    def _tell(self, at: datetime, before: RiskState) -> None:
+        """Alerts for what changed in the risk state at a step, and for findings that a person should know of."""
+        now, tell = self.state, self.alerts.tell
+        if now.trading is not before.trading:
+            severity: Severity = "critical" if now.trading is TradingState.HALTED else "warning"
+            why = f" ({now.latch})" if now.latch else ""
+            until = f" until {now.halt_until:%Y-%m-%d %H:%M} UTC" if now.halt_until else ""
+            if now.trading is TradingState.ACTIVE:
+                severity, why, until = "info", "", ""
+            codes = ", ".join(sorted({v.code for v in self._findings if v.action >= Action.CLOSE} - {now.latch}))
+            because = f": {codes}" if codes else ""
+            message = f"trading is {now.trading}{why}{until}{because}"
+            tell(at, AlertKind.TRADING_STATE, severity, message, fields={"nav": self.broker.nav})
+        for name, side in sorted(now.stopped - before.stopped):
+            message = f"the {'long' if side > 0 else 'short'} position in {name} was stopped out"
+            tell(at, AlertKind.STOP_LOSS, "warning", f"{message}; it is not opened again before the next rebalance")
+        codes_now = {v.code: v for v in self._findings if v.code in _TOLD}
+        for code, verdict in codes_now.items():
+            tell(at, AlertKind.RISK_LIMIT, "warning", f"{verdict.rule}: {code}", key=code, fields=verdict.facts)
+        for code in _TOLD - codes_now.keys():
+            self.alerts.end(at, AlertKind.RISK_LIMIT, code, f"{code} is over")
 
     def command(self, kind: CommandKind, at: datetime) -> None:
-        """An operator's command, before the look at ``at``.
+        """An operator's command that changes the trading state, before the look at ``at``.
 
         ``pause`` and ``reduce`` open nothing until somebody resumes; ``flatten`` closes everything at the next look and
         halts; ``resume`` lifts any halt and measures the day and the drawdown from NAV as it is now on, else it would
@@ -256,7 +609,7 @@ class Engine:
         """
         state, nav = attrs.evolve(self.state, halt_until=None, halted_at=None), self.broker.nav
         if kind == "resume":
-            state = attrs.evolve(state, trading=TradingState.ACTIVE, latch="", day_start=nav, high_water=nav)
+            state = attrs.evolve(state, trading=TradingState.ACTIVE, latch="", day_start=nav, high_water=nav, rejects=0)
         elif kind == "flatten":
             state = attrs.evolve(state, trading=TradingState.HALTED, latch="OPERATOR")
         elif state.trading is not TradingState.HALTED:
@@ -270,86 +623,10 @@ class Engine:
         target = asked if now is None else now
         if target is not None:
             why = "decided" if asked is not None else "held back"
-            self.journal.keep_intention(at, dict(zip(self.universe, target.tolist())), self._attempt, why)
+            rest = () if now is None or self._rest is None else self._rest
+            self.journal.keep_intention(at, dict(zip(self.universe, target.tolist())), self._attempt, why, rest)
         if now is None and (target is not None or before is not None):
             self.journal.end_intention(at, "acted on" if self.state.trading is TradingState.ACTIVE else "given up")
-
-    def _open_book(self, currency: str) -> None:
-        """What exposures are held in: the market pairs against the account currency, or all pairs, routed."""
-        of = market_pairs if self.routing is None else all_pairs
-        book = Book.of(self.universe, currency, self.broker.get_instruments(of(self.universe, currency)))
-        if self.routing is not None:
-            trading = np.array([self.costs.per_turnover(i.exposure) for i in book.instruments])
-            holding = attrs.evolve(self.broker.maker, financing=self.financing).markup() * self.routing.horizon
-            book = RoutedBook.over(book, trading, holding)
-        self.book: Book = book
-        self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in book.instruments]
-
-    def columns_of(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
-        """What views at the ticks of a clock are cut from; ``history`` is in account currency."""
-        broker, book, account = self.broker, self.book, self.broker.account_currency
-        rates = carry = np.full((len(clock), len(self.universe)), np.nan)
-        if any(c in history.rates for c in self.universe):
-            unknown = np.full(len(clock), np.nan)
-            known = {
-                c: series.values(clock.at) for c, series in history.rates.items() if c in {*self.universe, account}
-            }
-            rates = np.stack([known.get(c, unknown) for c in self.universe], 1)
-            carry = rates - known.get(account, unknown)[:, None]
-
-        maker = attrs.evolve(broker.maker, financing=self.financing)
-
-        def financing() -> tuple[FloatArray, FloatArray]:  # without ``self``: columns outlive no engine
-            long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
-            if book.names:
-                pair_long, pair_short = (side[:, : len(book.holdings)] for side in maker.annual(history, clock.at))
-                is_base = book.side > 0
-                long[:, book.column] = np.where(is_base, pair_long, pair_short)
-                short[:, book.column] = np.where(is_base, pair_short, pair_long)
-            return long, short
-
-        return MarketColumns(
-            currencies=self.universe,
-            account_currency=account,
-            times=history.times,
-            quoted=history.spot,
-            half_spread=history.half_spread,
-            at=clock.at,
-            row=clock.row,
-            rates=rates,
-            carry=carry,
-            financing=financing,
-            trading_cost=self.costs.trading_cost(self.universe, account),
-            members=None if self._membership is None else self._membership.mask(history, clock.day, self.rebalance),
-        )
-
-    def _stale_ticks(self, history: MarketHistory, clock: SteppedClock) -> np.ndarray | None:
-        """Ticks × instruments whose quote is past its budget, None where no rule asks or none is."""
-        budgets = [r.budget(history.interval) for r in self.rules if isinstance(r, Staleness)]
-        if not budgets or not len(self.book.names):
-            return None
-        known = np.isfinite(history.spot)
-        seen = history.times[clock.row][:, None]
-        if not known.all():
-            observed = np.where(known, np.arange(len(history))[:, None], 0)
-            np.maximum.accumulate(observed, axis=0, out=observed)
-            known_at = history.times[observed[clock.row]]
-            seen = np.stack([known_at[:, row != 0].min(1) for row in self.book.exposure.T], 1)
-        budget = min(budgets)
-        stale = clock.at[:, None] - seen >= np.timedelta64(
-            int(budget * 60e9), "ns"
-        )  # on the clock, before what is closed
-        ticks, _ = np.nonzero(stale)
-        minutes = np.asarray(open_minutes_array(seen[stale], clock.at[ticks]))
-        if history.calendar:  # the source publishes nothing on its holidays: they do not age a quote
-            closed = np.array(sorted(holidays_of(history.calendar)), "datetime64[D]")
-            until, since = (np.searchsorted(closed, d, "right") for d in (clock.day[ticks], trade_dates(seen[stale])))
-            minutes = minutes - (until - since) * 1440
-        stale[stale] = minutes >= budget
-        if history.rates_verified_until is not None:
-            limit = to_ns(history.rates_verified_until + RATE_BUDGET)
-            stale |= (clock.at > limit)[:, None]
-        return np.broadcast_to(stale, (len(clock), len(self.book.names))) if stale.any() else None
 
     def _screen(self, block: Block) -> int | None:
         """The first tick of the block that needs a look, after remembering what came before it."""
@@ -380,187 +657,3 @@ class Engine:
         return first
 
     # -- deciding --------------------------------------------------------------------------------------------------
-
-    def _note_events(self) -> None:
-        """Stops the venue filled and close-outs it made, as the rules must know of them."""
-        events, self.broker.events = self.broker.events, []
-        stopped = {(name, side) for name, kind, side in events if kind == "stop"}
-        if stopped:
-            self._transition(attrs.evolve(self.state, stopped=self.state.stopped | stopped))
-        if any(kind == "margin close-out" for _, kind, _ in events):
-            self._transition(attrs.evolve(self.state, trading=TradingState.HALTED, latch="MARGIN_CLOSEOUT"))
-
-    def _decide(self, tick: int, is_due: bool) -> Plan | None:
-        """What to send at this tick, recorded as intended; None = nothing."""
-        if not self.rules and not is_due and self.state.trading is TradingState.ACTIVE:
-            return None
-        broker, book = self.broker, self.book
-        view, account = MarketView(self.columns, tick), broker.account()
-        if self.state.halt_until is not None or (is_due and self.state.stopped):
-            self._lapse(account, is_due)
-        if self.state.trading is TradingState.HALTED:
-            self._intention = None
-            if not broker.is_open and not broker.has_waiting:
-                return None
-        elif is_due:
-            wish = self._wishes.get(tick)
-            self._intention = self._target = ask(self.strategy, view, account) if wish is None else wish
-            self._asked = self._target
-            self._attempt = 0
-        held, nav = broker.lot(), broker.nav
-        notional = held.fractions(held.units, nav)
-        wanted, reason = held.units, "risk"
-        if self._intention is not None:
-            wanted, reason = book.target_units(self._intention, nav, held), "rebalance"
-
-        proposal = Proposal(
-            stage="held" if self._intention is None else "target",
-            nav=nav,
-            legs=book.names,
-            weights=notional if wanted is held.units else held.fractions(wanted, nav),
-            held=notional,
-            exposure=book.exposure,
-            signal=self.columns.carry[tick],
-            adverse=broker.adverse() if self.rules else (),
-            is_stale=None if self._stale is None else self._stale[tick],
-            is_day_end=bool(self.clock.is_day_end[tick]),
-            is_due=is_due,
-            currencies=self.universe,
-            closeout=self._closeout,
-            is_daily=self._is_daily,
-        )
-        decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
-        self.journal.decide(proposal.stage, decision)
-        findings = decision.findings
-        target = book.allowed_units(wanted, proposal.weights, decision.weights)
-        legs = plan(book, target, held.units)
-        if legs and self._rules["orders"]:
-            after = attrs.evolve(
-                proposal,
-                stage="orders",
-                weights=held.fractions(target, nav),
-                orders=self._plan(legs, account, reason),
-                recent=self._sent,
-            )
-            final = review(after, self._rules["orders"], view, account, self.state)
-            self.journal.decide("orders", final)
-            if final.findings:
-                findings = [*findings, *final.findings]
-                legs = plan(book, book.allowed_units(target, after.weights, final.weights), held.units)
-        if findings:
-            self._apply(findings, proposal, account)
-            reason = reason if self._intention is not None else _why(findings)
-        if broker.has_waiting:
-            legs = self._unsent(legs)
-        orders = None
-        if legs:
-            orders = self._plan(legs, account, reason)
-            self.journal.intend(orders)
-            if self._rules["orders"]:
-                sent = [
-                    SentOrder(
-                        account.at,
-                        order.client_id,
-                        abs(units) * held.base_value[j] / nav,
-                        not is_reducing and held.units[j] * units <= 0,
-                    )
-                    for order, (j, _, units, _, is_reducing) in zip(orders, legs)
-                ]
-                self._sent = [*self._sent, *sent][-_REMEMBERED:]
-        if self._intention is not None:
-            self._keep_intention(findings)
-        return orders
-
-    def _unsent(self, legs: list[Leg]) -> list[Leg]:
-        """What is left to send where orders still wait for a quote.
-
-        A new decision replaces all that waits. A rule's reduction is sent only where what waits would leave more. While
-        nothing may open, what would open is cancelled, and the standing target is tried again once it may.
-        """
-        broker = self.broker
-        if self._intention is not None:
-            broker.drop("replaced")
-            return legs
-        if self.state.trading is not TradingState.ACTIVE:
-            dropped = broker.drop("opening is halted", opening_only=True)
-            if dropped and self.state.trading is TradingState.REDUCING:
-                self._intention = self._target
-        waiting = broker.waiting()
-        held = broker.lot().units
-        fresh = []
-        for leg in legs:
-            column, name, units, _, _ = leg
-            have, want = held[column], held[column] + units
-            left = have + waiting.get(name, 0.0)  # what the waiting orders would leave
-            if left * have > 0 and abs(left) > abs(want):
-                broker.drop("replaced", instrument=name)
-                fresh.append(leg)
-        return fresh
-
-    def _plan(self, legs: Sequence[Leg], account: Account, reason: str) -> Plan:
-        return Plan(
-            legs,
-            account_id=account.id,
-            at=account.at,
-            reason=reason,
-            stop_fraction=self._stop_fraction,
-            attempt=self._attempt,
-        )
-
-    def _keep_intention(self, findings: Sequence[Verdict]) -> None:
-        """An intention ends when it was acted on; one that a halt held back is tried again at the next tick."""
-        held_back = any(v.retry or v.action in (Action.HALT_OPENING, Action.REJECT) for v in findings)
-        if held_back or self.state.trading is TradingState.REDUCING:
-            self._attempt += 1
-        else:
-            self._intention = None
-
-    def _lapse(self, account: Account, is_due: bool) -> None:
-        """End a halt whose time is up, and the blocks of stopped pairs at a rebalance."""
-        state = self.state
-        if state.halt_until is not None and account.at >= state.halt_until and not state.latch:
-            # The day that ends now was counted if the halt began in it: the new one starts from here.
-            began = next_day_end((state.halted_at or account.at) - timedelta(microseconds=1))
-            start = self.broker.nav if began == state.halt_until else state.day_start
-            state = attrs.evolve(state, trading=TradingState.ACTIVE, halt_until=None, halted_at=None, day_start=start)
-        if is_due and state.stopped:
-            state = attrs.evolve(state, stopped=frozenset())
-        if state is not self.state:
-            self._transition(state)
-
-    def _apply(self, findings: Sequence[Verdict], proposal: Proposal, account: Account) -> None:
-        """Turn what the rules demand into the trading state and into blocked pairs."""
-        state = self.state
-        worst = max(findings, key=lambda v: v.action)
-        if worst.action >= Action.FLATTEN_HALT:
-            if state.trading is not TradingState.HALTED:
-                self._transition(attrs.evolve(state, trading=TradingState.HALTED, latch=worst.code, halt_until=None))
-            return
-        halts = [v for v in findings if v.action is Action.HALT_OPENING]
-        if halts and state.trading is not TradingState.HALTED:
-            until = max([v.until or next_day_end(account.at) for v in halts])
-            latch = state.latch or next((v.code for v in halts if v.latch), "")
-            if state.halt_until is None or until > state.halt_until or latch != state.latch:
-                state = attrs.evolve(
-                    state, trading=TradingState.REDUCING, halt_until=until, halted_at=account.at, latch=latch
-                )
-        closed = {
-            (leg, 1 if held > 0 else -1)
-            for v in findings
-            if v.action is Action.CLOSE and v.caps is not None
-            for leg, held, cap in zip(proposal.legs, proposal.held.tolist(), v.caps.tolist())
-            if held and not cap > 0
-        }
-        if not closed <= state.stopped:
-            state = attrs.evolve(state, stopped=state.stopped | closed)
-        if state is not self.state:
-            self._transition(state)
-
-    def _transition(self, state: RiskState) -> None:
-        self.state = state
-        self.journal.transition(self.broker.at, state)
-
-
-def _why(findings: Sequence[Verdict]) -> str:
-    worst = max(findings, key=lambda v: v.action)
-    return worst.code.lower().replace("_", " ")

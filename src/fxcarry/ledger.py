@@ -159,12 +159,19 @@ class TransactionLog:
         return len(self._fills) // _FIELDS + charged + rolls
 
     def __iter__(self) -> Iterator[Transaction]:
+        return self._booked("")
+
+    def _booked(self, since: str) -> Iterator[Transaction]:
+        """Transactions in booking order, without stretches that ended before the id ``since``."""
         scale = Decimal(10 ** minor_digits(self.account_currency))
         by_tick: dict[int, list[Fill]] = {}
         for fill in self.fills:
             by_tick.setdefault(fill.tick, []).append(fill)
         tick = self.first
         for stretch in self._stretches:
+            if f"{tick + stretch.count:08d}" <= since:
+                tick += stretch.count
+                continue
             tape, posted = stretch.tape, np.rint(stretch.financing())
             held = np.repeat(np.array(stretch.units), stretch.lengths, axis=0) if stretch.units else np.empty((0, 0))
             for here in range(stretch.count):
@@ -221,7 +228,7 @@ class TransactionLog:
 
     def after(self, since: str | None) -> list[Transaction]:
         """Transactions after the id ``since`` (None = all), in booking order."""
-        return [t for t in self if since is None or t.id > since]
+        return [t for t in self._booked(since or "") if since is None or t.id > since]
 
     def day_end_navs(self) -> FloatArray:
         """NAV at every 17:00 New York booked so far."""

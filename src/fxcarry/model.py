@@ -200,6 +200,11 @@ class OrderResult:
     price: Decimal | None = None
     reason: str = ""
 
+    @classmethod
+    def unfilled(cls, order: Order, status: OrderStatus, reason: str) -> OrderResult:
+        """The outcome of an order of which nothing is filled."""
+        return cls(client_id=order.client_id, instrument=order.instrument, status=status, reason=reason)
+
 
 TransactionKind = Literal["fill", "financing", "commission", "fee", "transfer"]
 

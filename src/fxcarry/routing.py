@@ -70,13 +70,16 @@ def least_cost(
         """What one more unit of pair k costs, up and down, and how far that price holds."""
         base, quote = edges[k]
         p, start, h, m = position[k], held[k], trading[k], holding[k]
-        for sign, one, other in ((1.0, base, quote), (-1.0, quote, base)):
-            away = sign * (p - start) > -near
-            larger = sign * p > -near
-            price[one][other] = (h if away else -h) + (m if larger else -m)
-            room[one][other] = min(
-                [sign * (stop - p) for stop in (0.0, start) if sign * (stop - p) > near], default=inf
-            )
+        moved = p - start
+        price[base][quote] = (h if moved > -near else -h) + (m if p > -near else -m)
+        price[quote][base] = (h if moved < near else -h) + (m if p < near else -m)
+        up, down = inf, inf
+        for distance in (-p, -moved):  # to zero, and back to where it was
+            if near < distance < up:
+                up = distance
+            elif near < -distance < down:
+                down = -distance
+        room[base][quote], room[quote][base] = up, down
 
     for k in range(len(edges)):
         reprice(k)

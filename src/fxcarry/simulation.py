@@ -595,7 +595,7 @@ class SimBroker:
         self._is_open = any(self._units)
 
     def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
-        result = OrderResult(client_id=order.client_id, instrument=order.instrument, status=status, reason=reason)
+        result = OrderResult.unfilled(order, status, reason)
         if self.frictions.largest_fill is not None:
             self._settle()
             if order.client_id in self._final:  # some of it was filled
@@ -607,9 +607,7 @@ class SimBroker:
         """What became of an order that was accepted."""
         if order.client_id in self._final:
             return self._final[order.client_id]
-        return OrderResult(
-            client_id=order.client_id, instrument=order.instrument, status=OrderStatus.WORKING, reason=order.reason
-        )
+        return OrderResult.unfilled(order, OrderStatus.WORKING, order.reason)
 
     def _settle(self) -> dict[str, Order]:
         """Every accepted order by id, after noting the fills booked since this was last asked."""
@@ -755,6 +753,24 @@ class SimBroker:
             )
             self._tick = 0
 
+    def twin(self) -> SimBroker:
+        """A simulated broker in memory with the same terms and account, to try things on. Its book is laid out for the
+        pairs that are asked for first.
+        """
+        other = _Twin(
+            account_currency=self.account_currency,
+            costs=self.costs,
+            financing=self.financing,
+            margin_rate=self.margin_rate,
+            margin_rates={str(pair): rate for pair, rate in self.margin_rates.items()},
+            lots=self.lots,
+            closeout_level=self.closeout_level,
+            account_id=self.account_id,
+            frictions=self.frictions,
+        )
+        other.restore(self.state())
+        return other
+
     def remember(self, order: Order, result: OrderResult) -> None:
         """Know an order that was accepted in an earlier life, and what became of it."""
         self._known[order.client_id] = order
@@ -823,21 +839,38 @@ class SimBroker:
         return Positions(self.names, np.array(units), np.array(average))
 
     def get_orders(self) -> Sequence[OrderResult]:
-        """Orders waiting for a quote."""
-        return [self._result(order) for order in self._waiting_orders()]
+        """Orders waiting for a quote, and the stop behind each position."""
+        return [self._result(order) for order in self._waiting_orders()] + [
+            self._stop_result(j) for j in sorted(self._stopped)
+        ]
 
-    def place_plan(self, plan: Plan) -> None:
-        """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice."""
+    def _stop_result(self, j: int) -> OrderResult:
+        level = self._stop_level[j] if self._units[j] > 0 else -self._stop_level[len(self.names) + j]
+        return OrderResult(
+            client_id=f"stop-{self.names[j]}",
+            instrument=self.names[j],
+            status=OrderStatus.WORKING,
+            price=to_decimal(round(level, 10)),  # without the slack it is compared with
+        )
+
+    def place_plan(self, plan: Plan) -> Sequence[OrderResult]:
+        """Accept the orders of a plan; each fills at the next fresh quote of its instrument. None is accepted twice.
+
+        Returns those that are refused.
+        """
         self._orders.append(plan)
         known = len(self._planned)
         self._planned.add((plan.at, plan.attempt))  # what client ids are derived from, besides instrument and leg
         if len(self._planned) == known:
-            return
+            return ()
         places: Sequence[int] = range(len(plan))
+        refused: list[OrderResult] = []
         if self.frictions.reject_rate or self.frictions.closed_market == "reject":
             places = [place for place in places if not self._refuse(plan[place])]
+            refused = [self._result(order) for place, order in enumerate(plan) if place not in places]
         if places:
             self._pending.append((plan, places, self._earliest()))
+        return refused
 
     def _earliest(self) -> np.datetime64 | None:
         """The first instant at which an order placed now may fill, None for any."""
@@ -902,8 +935,15 @@ class SimBroker:
         return self.log.after(since)
 
     def close_all_positions(self) -> Sequence[OrderResult]:
-        """Cancel what waits and place a closing order for each position, to be filled at the next fresh quote."""
+        """Cancel what waits and place a closing order for each position, the largest margin first, to be filled at the
+        next fresh quote.
+        """
         self.drop("cancelled")
+        if not self._is_open:
+            return []
+        sizes = zip(self._units, self.lot().base_value, self._margin_rates)
+        margin = dict(zip(self.names, [abs(units) * value * rate for units, value, rate in sizes]))
+        largest_first = sorted(zip(self.names, self._units), key=lambda held: -margin[held[0]])
         return [
             self.place_market_order(
                 Order(
@@ -914,9 +954,19 @@ class SimBroker:
                     reason="flatten",
                 )
             )
-            for name, units in zip(self.names, self._units)
+            for name, units in largest_first
             if units
         ]
+
+
+class _Twin(SimBroker):
+    """What :meth:`SimBroker.twin` makes."""
+
+    def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
+        wanted = tuple(pairs)
+        if wanted != self._pairs:
+            self.restore(self.state(), wanted)
+        return super().get_instruments(wanted)
 
 
 def closeout_price(nav: float, units: float, price: float, margin_rate: float, closeout_level: float = 0.5) -> float:

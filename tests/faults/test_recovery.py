@@ -72,12 +72,13 @@ class Venue(SimBroker):
         self.store.reach("kept")
         return account
 
-    def place_plan(self, plan: Plan) -> None:
+    def place_plan(self, plan: Plan) -> Sequence[OrderResult]:
         self.store.reach("decided")
-        super().place_plan(plan)
+        refused = super().place_plan(plan)
         self.store.reach("placed")
         self.keep()
         self.store.reach("saved")
+        return refused
 
     def place_market_order(self, order: Any) -> OrderResult:
         result = super().place_market_order(order)

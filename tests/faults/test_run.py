@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,20 +13,24 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
+from forked import Process
 
 import fxcarry
+from fxcarry.journal import SqliteJournal
 from fxcarry.testing import market_history
 
 pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
 
 G9 = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK")
 FIRST, UNTIL = "2020-01-08", "2020-06-03"  # no decision waits for its fill then
-COMMAND = [sys.executable, "-c", "from fxcarry.cli import main; main()"]
+COMMAND = Path(sys.executable).with_name("fxcarry")
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +59,15 @@ def desk(market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+def start(*arguments: str) -> Process:
+    return forked.start(*arguments)
 
 
-def replay(*arguments: str) -> subprocess.Popen[str]:
+def replay(*arguments: str) -> Process:
     return start("run", "--json", "--replay", FIRST, "--until", UNTIL, *arguments)
 
 
-def finished(process: subprocess.Popen[str]) -> Any:
+def finished(process: Process) -> Any:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return json.loads(out)
@@ -79,7 +82,9 @@ def rows(path: Path, query: str) -> Sequence[Any]:
         return db.execute(query).fetchall()
 
 
+@cache
 def backtested() -> float:
+    """The same on every desk."""
     return float(fxcarry.backtest("baseline", config="fxcarry.toml", start=FIRST, end=UNTIL).stats["final_nav"])
 
 
@@ -99,7 +104,15 @@ def await_looks(folder: Path, count: int) -> None:
 
 
 def test_a_replay_on_paper_ends_where_the_backtest_ends(desk: Path) -> None:
-    end = finished(replay())
+    run = subprocess.run(  # as it is installed; the other tests fork
+        [COMMAND, "run", "--json", "--replay", FIRST, "--until", UNTIL],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    end = json.loads(run.stdout)
     assert end["nav"] == pytest.approx(backtested(), abs=0.005)
     assert end["looks"] > 95
     assert end["orders_unresolved"] == []
@@ -110,23 +123,41 @@ def test_a_replay_on_paper_ends_where_the_backtest_ends(desk: Path) -> None:
     assert (again["looks"], again["last_look"]) == (0, end["last_look"])  # there is nothing left to do
 
 
-def test_killed_twenty_times_it_ends_with_the_same_account_and_no_order_twice(desk: Path) -> None:
-    chance = random.Random(7)
+def kill_at_random(folder: Path, chance: random.Random, most: int) -> int:
+    """Start a replay, kill it, start it again, until it comes to its end or ``most`` kills are done; how many were."""
     kills = 0
-    while kills < 20:
+    while kills < most:
         process = replay()
-        await_looks(desk, looks(desk) + chance.randrange(1, 9))
+        until, wanted = time.monotonic() + 60, looks(folder) + chance.randrange(1, 9)
+        while looks(folder) < wanted and process.poll() is None:
+            assert time.monotonic() < until
+            time.sleep(0.005)
         time.sleep(chance.random() * 0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         if process.returncode != -signal.SIGKILL:
-            break
+            break  # it came to its end
         kills += 1
+    return kills
+
+
+def test_killed_at_random_it_ends_with_the_same_account_and_no_order_twice(desk: Path) -> None:
+    """Twenty kills; TORTURE_KILLS of them in ``nox -s torture``, a replay after the other."""
+    chance, wanted, kills, nav = random.Random(7), int(os.environ.get("TORTURE_KILLS", "20")), 0, backtested()
+    while kills < wanted:
+        kills += kill_at_random(desk, chance, wanted - kills)
+        check_account(desk, nav)
+        if kills < wanted:
+            shutil.rmtree(desk / "fxcarry-state")
+    assert kills == wanted
+
+
+def check_account(folder: Path, expected: float) -> None:
+    """What must be true after a replay that was killed and started again."""
     end = finished(replay())
-    assert kills == 20
-    state = desk / "fxcarry-state"
+    state = folder / "fxcarry-state"
     nav = float(rows(state / "journal.sqlite", "SELECT day_start FROM states ORDER BY seq DESC LIMIT 1")[0][0])
-    assert nav == pytest.approx(backtested(), abs=0.005)
+    assert nav == pytest.approx(expected, abs=0.005)
     assert end["orders_unresolved"] == []
     for table, column in (("intents", "client_id"), ("transactions", "id")):
         [(every, different)] = rows(state / "journal.sqlite", f"SELECT count(*), count(DISTINCT {column}) FROM {table}")
@@ -134,8 +165,9 @@ def test_killed_twenty_times_it_ends_with_the_same_account_and_no_order_twice(de
     ours = {i for (i,) in rows(state / "journal.sqlite", "SELECT id FROM transactions")}
     venue = {i for (i,) in rows(state / "paper.sqlite", "SELECT id FROM transactions")}
     assert ours == venue
-    rolls = [i for i in ours if "-F" not in i]
-    assert len(rolls) == len(set(rolls))
+    query = "SELECT count(*), count(DISTINCT instrument || trade_date) FROM transactions WHERE kind = 'financing'"
+    [(posted, once)] = rows(state / "journal.sqlite", query)
+    assert posted == once > 0  # no night is paid twice
 
 
 def test_a_second_engine_is_refused_with_the_pid_of_the_first(desk: Path) -> None:
@@ -161,10 +193,12 @@ def test_sigterm_finishes_the_look_in_hand_and_stops_cleanly(desk: Path) -> None
 
 
 def test_pause_resume_and_flatten_from_another_process(desk: Path) -> None:
-    process = start("run", "--json", "--replay", FIRST, "--until", "2020-03-31", "--speed", "400000")
+    process = replay("--speed", "1000000")
     await_looks(desk, 12)
     assert told("status")["pid"] == process.pid
     told("flatten", "--reason", "drill")
+    await_looks(desk, looks(desk) + 8)  # a decision is due in these
+    process.terminate()
     process.communicate(timeout=120)
     now = told("status")
     assert (now["trading"], now["latch"], now["running"]) == ("halted", "OPERATOR", False)
@@ -252,5 +286,18 @@ def test_live_mode_is_refused(desk: Path) -> None:
     process = start("run", "--strategy", "baseline", "--replay", FIRST)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "paper only" in err
+    assert 'mode = "live" on the paper broker' in err
     assert not os.path.exists("fxcarry-state/paper.sqlite")
+
+
+def test_flatten_halts_an_account_that_has_never_been_looked_at(desk: Path) -> None:
+    """The journal is there, a state is not: the next engine finds everything closed and itself halted."""
+    (desk / "fxcarry-state").mkdir()
+    with SqliteJournal(desk / "fxcarry-state" / "journal.sqlite", account_id="paper"):
+        pass  # made
+    told("flatten", "--reason", "never mind")
+    now = told("status")
+    assert (now["trading"], now["latch"], now["day_start"]) == ("halted", "OPERATOR", None)
+    end = finished(replay())
+    assert (end["trading"], end["latch"], end["nav"]) == ("halted", "OPERATOR", 1_000_000.0)
+    assert end["day_start"] == 1_000_000.0

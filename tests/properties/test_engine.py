@@ -57,7 +57,7 @@ LEVEL = {"EUR": 1.1, "JPY": 0.0067, "GBP": 1.25, "AUD": 0.65, "CAD": 0.7, "NOK":
 CASH = {"USD": 1_000_000, "EUR": 1_000_000, "JPY": 150_000_000}
 
 
-def make_history(seed: int, *, volatility: float, holes: bool, intraday: bool, days: int = 70) -> MarketHistory:
+def make_history(seed: int, *, volatility: float, holes: bool, intraday: bool, days: int) -> MarketHistory:
     """Random walks with jumps; rates that change; holes by row and by currency; one currency that starts late."""
     random = np.random.default_rng(seed)
     start = np.datetime64("2015-01-01") + int(random.integers(0, 3000))
@@ -158,6 +158,7 @@ class Case:
     holes: bool
     intraday: bool
     routed: bool = False
+    days: int = 50
 
     def run(
         self,
@@ -170,7 +171,9 @@ class Case:
         live: bool = False,
     ) -> Engine:
         """``until`` cuts the history after that many rows; ``live`` looks at the feed tick by tick."""
-        history = make_history(self.seed, volatility=self.volatility, holes=self.holes, intraday=self.intraday)
+        history = make_history(
+            self.seed, volatility=self.volatility, holes=self.holes, intraday=self.intraday, days=self.days
+        )
         universe = tuple(c for c in (*LEVEL, "USD") if c != self.account)
         if until is not None:
             history = history.between(None, from_ns(history.times[until]))
@@ -241,7 +244,7 @@ def assert_same(one: Engine, other: Engine) -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases)
-@example(Case(2130, "JPY", "monthly", "reckless", "wide", 0.02, holes=False, intraday=False))
+@example(Case(2130, "JPY", "monthly", "reckless", "wide", 0.02, holes=False, intraday=False, days=70))
 def test_blocks_and_steps_are_the_same_run(case: Case) -> None:
     block, stepped = case.run(), case.run(stepped=True)
     assert_same(block, stepped)
@@ -347,7 +350,7 @@ def test_a_bare_rule_has_no_optional_member() -> None:
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(cases)
-@example(Case(267548, "JPY", "weekly", "large", "default", 0.02, holes=True, intraday=True))
+@example(Case(267548, "JPY", "weekly", "large", "default", 0.02, holes=True, intraday=True, days=70))
 def test_the_optional_members_make_a_run_faster_never_different(case: Case) -> None:
     rules = RULES[case.rules]
     assert_same(case.run(), case.run(rules=[bare(rule) for rule in rules]))

@@ -12,8 +12,10 @@ import click
 
 from fxcarry import __version__
 from fxcarry.cli.checking import lookahead, stress, warmup
+from fxcarry.cli.golive import check
 from fxcarry.cli.looking import carry, plugins, roll
 from fxcarry.cli.operating import flatten, parity, pause, reduce, resume, run, status
+from fxcarry.cli.planning import apply, plan
 from fxcarry.cli.running import backtest
 from fxcarry.cli.setting import config, init
 from fxcarry.cli.walking import walkforward
@@ -94,6 +96,6 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 for _command in (
     *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, init, config),
-    *(run, status, pause, reduce, resume, flatten, parity),
+    *(run, status, plan, apply, pause, reduce, resume, flatten, parity, check),
 ):
     cli.add_command(_command)

@@ -18,6 +18,7 @@ from fxcarry.cli.shared import (
     load,
     markup_option,
     numbers,
+    rebalance_option,
     start_option,
     strategies_of,
     universe_option,
@@ -35,9 +36,6 @@ _strategy_option = click.option(
 _factory_option = click.option(
     "--factory", "factories", multiple=True, metavar="FILE:NAME", help="Makes a strategy from a history. Repeatable."
 )
-_rebalance_option = click.option(
-    "--rebalance", type=click.Choice(["monthly", "weekly", "daily"]), help="When to decide. [monthly]"
-)
 
 
 @click.command()
@@ -48,7 +46,7 @@ _rebalance_option = click.option(
 @universe_option
 @account_option
 @markup_option
-@_rebalance_option
+@rebalance_option
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="3 tests each third decision.")
 @config_option
 @json_option
@@ -96,7 +94,7 @@ def lookahead(
 @universe_option
 @account_option
 @markup_option
-@_rebalance_option
+@rebalance_option
 @config_option
 @json_option
 @click.pass_context

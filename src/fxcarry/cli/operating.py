@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
-import logging
+import json
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fxcarry.cli.desk import (
+    channels,
+    engine_on,
+    give,
+    journal_path,
+    logged_to,
+    may_trade,
+    open_desk,
+    reason_option,
+    reloader,
+    running,
+    state_option,
+    the_strategy,
+)
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fxcarry.config import Config
-    from fxcarry.journal import Command, CommandKind, Holder, JournalLock, SqliteJournal
-
-STATE = "fxcarry-state"
-_state_option = click.option(
-    "--state", "folder", metavar="DIR", default=STATE, show_default=True, help="Where the journal is."
-)
-_reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
-
-
-def _journal_path(folder: str) -> Path:
-    return Path(folder) / "journal.sqlite"
+    from fxcarry.journal import CommandKind
 
 
 @click.command()
@@ -34,7 +36,8 @@ def _journal_path(folder: str) -> Path:
 @click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
 @click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
-@_state_option
+@click.option("--account", metavar="ID", help="The third key to live trading: the account id that the broker reports.")
+@state_option
 @config_option
 @json_option
 def run(
@@ -43,6 +46,7 @@ def run(
     until: str | None,
     speed: float | None,
     every: int,
+    account: str | None,
     folder: str,
     config_path: str | None,
     as_json: bool,
@@ -52,59 +56,40 @@ def run(
     With --replay the same loop runs on stored history and needs no key. It may be stopped (Ctrl-C) or killed at any
     moment; started again it goes on where it was, and ends where a backtest ends.
     """
-    from fxcarry.build import build, paper_broker
-    from fxcarry.config import effective, to_toml
     from fxcarry.daemon import Daemon, replay_instants, wall_instants
-    from fxcarry.journal import JournalLock, SqliteJournal
+    from fxcarry.journal import JournalLock
     from fxcarry.periods import days_of
 
     settings = load(config_path)
-    if settings.mode == "live":
-        raise ConfigError('mode = "live" is not for this version', hint='it trades on paper only: mode = "paper"')
-    path = _journal_path(folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    chosen = _the_strategy(settings, name)
-    broker = paper_broker(settings, path.parent / "paper.sqlite")
-    journal = SqliteJournal(
-        path,
-        account_id=broker.account_id,
-        account_currency=settings.account_currency,
-        config=to_toml(effective(settings)),
-        secrets=settings.secrets,
+    journal, broker, chosen = open_desk(settings, folder, name)
+    may_trade(settings, broker, account)
+    engine = engine_on(settings, journal, broker, chosen)
+    daemon = Daemon(
+        engine=engine,
+        journal=journal,
+        lock=JournalLock(journal.path),
+        reload=reloader(config_path, name, settings, journal, broker),
+        performance=Path(folder) / "performance_log.csv",
     )
-    engine = build(settings, strategy=chosen, journal=journal, broker=broker)
-    _log_to(Path(folder) / "trading_system.log")
-    daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(path))
-    if first is None:
-        looks = daemon.run(wall_instants(timedelta(seconds=every)), is_live=True)
-    else:
-        assert engine.feed is not None
-        history = engine.feed.history(None, None)
-        begin, finish, _ = days_of(history, first, until, needs_rates=True)
-        local = history.in_currency(settings.account_currency, engine.universe)
-        start, end = (datetime.combine(day, at, UTC) for day, at in ((begin, time(0)), (finish, time(20))))
-        looks = daemon.run(replay_instants(local, start, end, settings.rebalance), speed=speed)
-    journal.close()
-    told = {**_status(folder), "looks": looks, "nav": engine.broker.nav if looks else None}
+    with journal, logged_to(Path(folder) / "trading_system.log", settings):
+        if first is None:
+            looks = daemon.run(wall_instants(timedelta(seconds=every)), is_live=True)
+        else:
+            assert engine.feed is not None
+            history = engine.feed.history(None, None)
+            begin, finish, _ = days_of(history, first, until, needs_rates=True)
+            local = history.in_currency(settings.account_currency, engine.universe)
+            start, end = (datetime.combine(day, at, UTC) for day, at in ((begin, time(0)), (finish, time(20))))
+            looks = daemon.run(replay_instants(local, start, end, settings.rebalance), speed=speed)
+    told = {**_status(folder), "looks": looks, "nav": daemon.engine.broker.nav if looks else None}
     if as_json:
         emit(told)
     else:
         _show(told)
 
 
-def _log_to(path: Path) -> None:
-    """What the package logs from INFO up goes into one file, a line a record; full ones are put aside, five kept."""
-    from logging.handlers import RotatingFileHandler
-
-    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=5, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log = logging.getLogger("fxcarry")
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-
-
 @click.command()
-@_state_option
+@state_option
 @json_option
 def status(folder: str, as_json: bool) -> None:
     """What the engine does, running or not: trading state, last look, standing target, commands that wait."""
@@ -116,10 +101,13 @@ def status(folder: str, as_json: bool) -> None:
 
 
 def _status(folder: str) -> dict[str, Any]:
+    def known(value: float) -> float | None:  # before the first look there is no NAV
+        return value if value == value else None
+
     from fxcarry.journal import JournalLock, SqliteJournal
 
-    path = _journal_path(folder)
-    engine = _running(JournalLock(path))
+    path = journal_path(folder)
+    engine = running(JournalLock(path))
     with SqliteJournal.existing(path) as journal:
         state, target = journal.state(), journal.intention()
         last = journal.last_beat()
@@ -131,10 +119,16 @@ def _status(folder: str) -> dict[str, Any]:
             "trading": None if state is None else state.trading.value,
             "latch": None if state is None else state.latch or None,
             "halt_until": None if state is None or state.halt_until is None else state.halt_until.isoformat(),
-            "day_start": None if state is None else state.day_start,
-            "high_water": None if state is None else state.high_water,
+            "day_start": None if state is None else known(state.day_start),
+            "high_water": None if state is None else known(state.high_water),
             "standing_target": None if target is None else dict(target.weights),
             "orders_unresolved": journal.unresolved(),
+            "locked": [] if state is None else sorted(state.locked),
+            "alerts": [
+                f"{row['at'][:19]} {row['severity']}: {row['kind']}: {row['message']}"
+                for row in journal.table("alerts")
+                if row["severity"] != "info"
+            ][-5:],
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }
 
@@ -142,22 +136,19 @@ def _status(folder: str) -> dict[str, Any]:
 def _show(told: dict[str, Any]) -> None:
     for key, value in told.items():
         shown = "-" if value in (None, [], {}) else f"{value:,.2f}" if isinstance(value, float) else value
+        if isinstance(value, list) and value:
+            shown = f"\n{'':19}".join(value)
         click.echo(f"{key.replace('_', ' '):18} {shown}")
-
-
-def _give(journal: SqliteJournal, kind: CommandKind, reason: str) -> Command:
-    """Record a command of whoever is logged in, now."""
-    return journal.command(kind, by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
 
 
 @click.command()
 @click.option("--strategy", "name", metavar="NAME", help="NAME or file.py:name. [the only one configured]")
-@_state_option
+@state_option
 @config_option
 @json_option
 @click.pass_context
 def parity(ctx: click.Context, name: str | None, folder: str, config_path: str | None, as_json: bool) -> None:
-    """Replay what was recorded in the backtester and compare fills and financing, to the cent.
+    """Replay what was recorded in the backtester and compare decisions, fills and financing, to the cent.
 
     Exit code 8 where they differ. An operator's commands are no part of a backtest: after one, expect differences.
     """
@@ -167,21 +158,32 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
     from fxcarry.parity import compare
 
     settings = load(config_path)
-    chosen = _the_strategy(settings, name)
-    with SqliteJournal.existing(_journal_path(folder)) as journal:
+    chosen = the_strategy(settings, name)
+    with SqliteJournal.existing(journal_path(folder)) as journal:
         beats = journal.table("heartbeats")
         if not beats:
             raise ConfigError(f"nothing is recorded in {journal.path}", hint="run something first")
         first, last = (datetime.fromisoformat(beats[i]["at"]) - timedelta(microseconds=1) for i in (0, -1))
         recorded = journal.transactions()
+        decided = {
+            datetime.fromisoformat(row["at"]): dict(zip(json.loads(row["legs"]), json.loads(row["weights"])))
+            for row in journal.table("decisions")
+            if row["stage"] == "target"
+        }
     result = backtest(chosen, config=settings, start=trade_date(first), end=trade_date(last))
-    found = compare(recorded, result.journal.log or ())
+    replayed = {
+        decision.at: dict(zip(decision.legs, decision.weights.tolist()))
+        for stage, decision in result.journal.decisions
+        if stage == "target"
+    }
+    found = compare(recorded, result.journal.log or (), decided, replayed)
     if as_json:
         emit(found.to_dict())
     else:
         click.echo(
-            f"{trade_date(first)} to {trade_date(last)}: {found.recorded} transactions recorded, {found.replayed} in "
-            f"the backtest; carry {found.carry[0]:,} and {found.carry[1]:,}; differences: {len(found.differences)}"
+            f"{trade_date(first)} to {trade_date(last)}: {found.decided[0]} decisions, {found.recorded} transactions "
+            f"recorded, {found.decided[1]}, {found.replayed} in the backtest; carry {found.carry[0]:,} and "
+            f"{found.carry[1]:,}; differences: {len(found.differences)}"
         )
         for line in found.differences:
             click.echo(f"  {line}")
@@ -189,26 +191,16 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
         ctx.exit(FOUND)
 
 
-def _the_strategy(settings: Config, name: str | None) -> str:
-    """The strategy named, else the only one configured."""
-    if name is None and len(settings.strategies) != 1:
-        raise ConfigError(
-            f"the configuration has {len(settings.strategies)} strategies",
-            hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
-        )
-    return name or next(iter(settings.strategies))
-
-
 def _control(kind: CommandKind, summary: str) -> click.Command:
     @click.command(kind, help=summary)
-    @_reason_option
-    @_state_option
+    @reason_option
+    @state_option
     @json_option
     def command(reason: str, folder: str, as_json: bool) -> None:
         from fxcarry.journal import SqliteJournal
 
-        with SqliteJournal.existing(_journal_path(folder)) as journal:
-            given = _give(journal, kind, reason)
+        with SqliteJournal.existing(journal_path(folder)) as journal:
+            given = give(journal, kind, reason)
         if as_json:
             emit({"command": given.id, "kind": given.kind, "by": given.by, "at": given.at.isoformat()})
         else:
@@ -225,11 +217,11 @@ resume = _control(
 
 
 @click.command()
-@_reason_option
+@reason_option
 @click.option(
     "--patience", type=click.FloatRange(0), default=5.0, show_default=True, help="Seconds to wait for a running engine."
 )
-@_state_option
+@state_option
 @config_option
 @json_option
 def flatten(reason: str, patience: float, folder: str, config_path: str | None, as_json: bool) -> None:
@@ -240,20 +232,19 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     """
     import time as clock
 
-    import attrs
-
+    from fxcarry.alerts import Alerts
     from fxcarry.build import paper_broker
     from fxcarry.daemon import shut_out, take_over
     from fxcarry.errors import JournalLocked
     from fxcarry.journal import JournalLock, SqliteJournal
 
-    settings, path = load(config_path), _journal_path(folder)
+    settings, path = load(config_path), journal_path(folder)
     lock = JournalLock(path)
     until, given = clock.monotonic() + patience, None
     with SqliteJournal.existing(path) as journal:
         try:
-            given = _give(journal, "flatten", reason)
-            while _running(lock) is not None and clock.monotonic() < until:
+            given = give(journal, "flatten", reason)
+            while running(lock) is not None and clock.monotonic() < until:
                 if given.id not in {c.id for c in journal.commands()}:
                     _told_of(None, as_json, "the running engine has taken it and closes everything at the next quote")
                     return
@@ -261,20 +252,14 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
         except JournalLocked:  # it hangs in the middle of a write
             pass
     killed = shut_out(lock)
-    with SqliteJournal.existing(path) as journal:
+    with SqliteJournal.existing(path) as journal, logged_to(path.parent / "trading_system.log", settings):
         if given is None:
-            _give(journal, "flatten", reason)
-        done = take_over(journal, lock, paper_broker(settings, path.parent / "paper.sqlite"), datetime.now(UTC))
-    done = attrs.evolve(done, killed=killed)
+            give(journal, "flatten", reason)
+        broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
+        done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
-
-
-def _running(lock: JournalLock) -> Holder | None:
-    """The engine that holds the lock and is alive."""
-    holder = lock.holder()
-    return holder if holder is not None and holder.is_alive() else None
 
 
 def _told_of(done: Any, as_json: bool, text: str) -> None:

@@ -17,6 +17,7 @@ from fxcarry.cli.shared import (
     json_option,
     load,
     markup_option,
+    rebalance_option,
     routing_option,
     start_option,
     strategies_of,
@@ -49,7 +50,7 @@ _PLACEBO = "Compare with this many books in shuffled currencies; 100 is usual. [
 @markup_option
 @venue_option
 @routing_option
-@click.option("--rebalance", type=click.Choice(["monthly", "weekly", "daily"]), help="When to decide. [monthly]")
+@rebalance_option
 @click.option("--no-costs", is_flag=True, help="Trade at mid, without commission.")
 @click.option("--no-rules", is_flag=True, help="Switch the risk rules off.")
 @click.option("--placebo", "draws", type=click.IntRange(0), default=0, metavar="DRAWS", help=_PLACEBO)

@@ -26,6 +26,11 @@ def emit(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, allow_nan=False, default=str))
 
 
+rebalance_option = click.option(
+    "--rebalance", metavar="WHEN", help="When to decide: monthly, weekly, daily or a cron line. [monthly]"
+)
+
+
 def load(path: str | None) -> Config:
     """The configuration in ``path``, or in the working directory, or the defaults; ``.env`` is read before."""
     from fxcarry import plugins

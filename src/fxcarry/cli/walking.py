@@ -18,6 +18,7 @@ from fxcarry.cli.shared import (
     json_option,
     load,
     markup_option,
+    rebalance_option,
     routing_option,
     start_option,
     strategies_of,
@@ -64,7 +65,7 @@ TRIED: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "--venue", "venues", multiple=True, metavar="NAME", help="A cost profile: interbank, oanda or ib. Repeatable."
 )
 @routing_option
-@click.option("--rebalance", type=click.Choice(["monthly", "weekly", "daily"]), help="When to decide. [monthly]")
+@rebalance_option
 @click.option("--no-rules", is_flag=True, help="Switch the risk rules off.")
 @click.option("--resume", "is_resumed", is_flag=True, help="Keep what was run in the output folder, and go on from it.")
 @click.option("--output", metavar="DIR", default=OUTPUT, show_default=True, help="Where the files go.")
@@ -139,7 +140,7 @@ def walkforward(
                     routing=routing,  # type: ignore[arg-type]
                     cash=cash,
                     account_currency=account_currency,
-                    rebalance=rebalance,  # type: ignore[arg-type]
+                    rebalance=rebalance,
                     config=settings,
                     history=history,
                     resume=kept if is_resumed else None,

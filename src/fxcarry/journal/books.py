@@ -12,14 +12,23 @@ import attrs
 from fxcarry.errors import LedgerError, MissingDataError
 from fxcarry.journal.records import Journal
 from fxcarry.ledger import Ledger
+from fxcarry.lots import Matching
 from fxcarry.model import Pair, Transaction
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def ledger_from(transactions: Iterable[Transaction], account_currency: str, *, opening: Decimal = Decimal(0)) -> Ledger:
-    """Every transaction posted; ``opening`` is cash that was there before the first and is in none of them."""
-    books = Ledger(account_currency)
+def ledger_from(
+    transactions: Iterable[Transaction],
+    account_currency: str,
+    *,
+    opening: Decimal = Decimal(0),
+    lots: Matching = "average",
+) -> Ledger:
+    """Every transaction posted; ``opening`` is cash that was there before the first and is in none of them, ``lots``
+    how the venue matches a close.
+    """
+    books = Ledger(account_currency, lots)
     books.post(Transaction(id="opening", at=_EPOCH, kind="transfer", amount=opening, currency=account_currency))
     for transaction in transactions:
         books.post(transaction)
@@ -32,16 +41,17 @@ def nav_from(
     *,
     mids: Mapping[Pair, Decimal] | None = None,
     opening: Decimal = Decimal(0),
+    lots: Matching = "average",
 ) -> Decimal:
     """Cash plus open P&L in account currency, from the journal's transactions alone; not rounded.
 
     Open P&L is the units held times the mid, less their cost in quote currency. ``mids`` are by default those of the
     latest quotes in the journal; a cross that is not among them is worth what its two currencies are in account
-    currency. MissingDataError where that is not among them either.
+    currency (:func:`conversion`). MissingDataError where that is not among them either.
     """
     if mids is None:
         mids = {pair: quote.mid for pair, quote in journal.quotes().items()}
-    books = ledger_from(journal.transactions(), account_currency, opening=opening)
+    books = ledger_from(journal.transactions(), account_currency, opening=opening, lots=lots)
     total = Decimal(0)
     for (account, currency), amount in books.balances.items():
         kind, _, name = account.partition(":")
@@ -49,27 +59,35 @@ def nav_from(
             total += amount * conversion(currency, account_currency, mids)
         elif kind == "Position" and amount:
             pair = Pair.parse(name)
-            is_quoted = currency == pair.base and (pair in mids or pair.inverse in mids)
-            worth = _mid(pair, mids) if is_quoted else Decimal(1)
-            total += amount * worth * conversion(pair.quote if is_quoted else currency, account_currency, mids)
+            worth = _mid(pair, mids) if currency == pair.base else None
+            held_in = currency if worth is None else pair.quote
+            total += amount * (worth or 1) * conversion(held_in, account_currency, mids)
     return total
 
 
 def conversion(currency: str, account_currency: str, mids: Mapping[Pair, Decimal]) -> Decimal:
-    """Account currency per unit of ``currency``; MissingDataError where the two are not quoted against each other."""
+    """Account currency per unit of ``currency``, as the two are quoted against each other or against a common third;
+    MissingDataError where they are neither.
+    """
     if currency == account_currency:
         return Decimal(1)
-    return _mid(Pair(currency, account_currency), mids)
+    direct = _mid(Pair(currency, account_currency), mids)
+    if direct is not None:
+        return direct
+    for via in sorted({c for pair in mids for c in pair}):
+        one, other = _mid(Pair(currency, via), mids), _mid(Pair(account_currency, via), mids)
+        if one is not None and other is not None:
+            return one / other
+    raise MissingDataError(
+        f"no price of {Pair.market(currency, account_currency)}",
+        hint="value the book at an instant with a quote of every pair",
+    )
 
 
-def _mid(pair: Pair, mids: Mapping[Pair, Decimal]) -> Decimal:
+def _mid(pair: Pair, mids: Mapping[Pair, Decimal]) -> Decimal | None:
     if pair in mids:
         return mids[pair]
-    if pair.inverse in mids:
-        return 1 / mids[pair.inverse]
-    raise MissingDataError(
-        f"no price of {Pair.market(*pair)}", hint="value the book at an instant with a quote of every pair"
-    )
+    return 1 / mids[pair.inverse] if pair.inverse in mids else None
 
 
 @attrs.define(kw_only=True)

@@ -144,18 +144,21 @@ def _decisions(journal: SqliteJournal) -> Iterator[Sequence[object]]:
             yield (*head, *[""] * 8)
 
 
-def append_performance(path: str | Path, journal: Journal, day: date, nav: Decimal) -> bool:
+def append_performance(
+    path: str | Path, journal: Journal, day: date, nav: Decimal, *, since: str | None = None
+) -> bool:
     """Append the day that ended at 17:00 New York to a performance log; False where it is there already.
 
     ``realised``, ``financing``, ``costs`` (commissions and fees, <= 0) and ``flows`` are the sums of the journal's
     transactions of that trade date in the account's currency; ``state`` is the trading state. A line that a crash left
-    unfinished is replaced. Raises DataError for a file that is no such log, or a day before its last; ConfigError where
+    unfinished is replaced. ``since``: a transaction that is known to be of an earlier day, so that only later ones need
+    be read. Raises DataError for a file that is no such log, or a day before its last; ConfigError where
     it cannot be written.
     """
     path = Path(path)
     sums = dict.fromkeys(("fill", "financing", "commission", "fee", "transfer"), Decimal(0))
     currencies = set()
-    for t in journal.transactions():
+    for t in journal.transactions(since):
         if _day_of(t) == day:
             sums[t.kind] += t.amount
             currencies.add(t.currency)

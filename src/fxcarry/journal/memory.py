@@ -10,6 +10,7 @@ from fxcarry.errors import JournalError, LedgerError
 from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import Alert, Decision, Order, OrderResult, Pair, Quote, RiskState, Snapshot, Transaction
+from fxcarry.orders import Plan
 
 
 class MemoryJournal:
@@ -43,7 +44,7 @@ class MemoryJournal:
         """Nothing outlives the process, so there is nothing to keep together."""
         return nullcontext()
 
-    def follow(self, log: TransactionLog, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
+    def follow(self, log: TransactionLog | None, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
         """Keep the venue's transactions, and a way to ask what became of orders."""
         self.log, self._find = log, find
 
@@ -83,9 +84,11 @@ class MemoryJournal:
         """Record a change of the risk state."""
         self.states.append((at, state))
 
-    def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
+    def keep_intention(
+        self, at: datetime, weights: Mapping[str, float], attempt: int, why: str, rest: Collection[str] = ()
+    ) -> None:
         """Record the standing target, in place of any before it."""
-        self._intention = self._standing = Intention(at, dict(weights), attempt, why)
+        self._intention = self._standing = Intention(at, dict(weights), attempt, why, frozenset(rest))
 
     def end_intention(self, at: datetime, why: str) -> None:
         """Record that the standing target was reached or given up."""
@@ -129,6 +132,11 @@ class MemoryJournal:
     def standing(self) -> Intention | None:
         """The last target that was decided, whether or not it has been reached."""
         return self._standing
+
+    def intended(self, client_ids: Collection[str]) -> list[tuple[datetime, Order]]:
+        """These orders with the instant of their decision, in the order of intention."""
+        plans = [(plan.at, plan) for plan in self.plans if isinstance(plan, Plan)]
+        return [(at, order) for at, plan in plans for order in plan if order.client_id in client_ids]
 
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""

@@ -33,13 +33,14 @@ FINAL = frozenset({OrderStatus.FILLED, OrderStatus.REJECTED, OrderStatus.CANCELL
 @attrs.frozen
 class Intention:
     """A target not yet reached: ``weights`` by currency, decided ``at``, in its n-th ``attempt``, and ``why`` it
-    stands.
+    stands. ``rest`` are the instruments in which it is not reached, none = all.
     """
 
     at: datetime
     weights: Mapping[str, float]
     attempt: int
     why: str
+    rest: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -73,7 +74,7 @@ class Journal(Protocol):
         """All writes inside are kept together or not at all, and are durable when the block ends."""
         ...
 
-    def follow(self, log: TransactionLog, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
+    def follow(self, log: TransactionLog | None, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
         """Keep a simulated venue's log at hand, and a way to ask what became of orders."""
         ...
 
@@ -101,7 +102,9 @@ class Journal(Protocol):
         """Record a change of the risk state."""
         ...
 
-    def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
+    def keep_intention(
+        self, at: datetime, weights: Mapping[str, float], attempt: int, why: str, rest: Collection[str] = ()
+    ) -> None:
         """Record the standing target, in place of any before it."""
         ...
 
@@ -146,6 +149,10 @@ class Journal(Protocol):
     @property
     def orders(self) -> list[Order]:
         """Every order intended, in the order of intention."""
+        ...
+
+    def intended(self, client_ids: Collection[str]) -> list[tuple[datetime, Order]]:
+        """These orders with the instant of their decision, in the order of intention."""
         ...
 
     def unresolved(self) -> list[str]:

@@ -57,7 +57,8 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "",
     ),
     "intentions": (
-        "run INTEGER NOT NULL, at TEXT NOT NULL, weights TEXT, attempt INTEGER, why TEXT NOT NULL",
+        "run INTEGER NOT NULL, at TEXT NOT NULL, weights TEXT, attempt INTEGER, why TEXT NOT NULL, "
+        "rest TEXT NOT NULL DEFAULT '[]'",
         "",
     ),
     "quotes": (
@@ -93,6 +94,7 @@ def statements(version: int = 0) -> Iterator[str]:
     if version == 1:
         yield "ALTER TABLE states ADD COLUMN locked TEXT NOT NULL DEFAULT '[]'"
         yield "ALTER TABLE states ADD COLUMN rejects INTEGER NOT NULL DEFAULT 0"
+        yield "ALTER TABLE intentions ADD COLUMN rest TEXT NOT NULL DEFAULT '[]'"
     for name, (columns, unique) in TABLES.items():
         if version and name not in _SINCE_2:
             continue

@@ -118,6 +118,10 @@ class SqliteJournal:
             with self._explained("closed"):
                 db.close()
 
+    def begin_run(self, config: str, secrets: Collection[Secret]) -> None:
+        """Another configuration is in force from here: what is written next is of another run."""
+        self._config, self._mask, self._run = config, SecretFilter(secrets).redact, None
+
     def __enter__(self) -> Self:
         self.open()
         return self
@@ -285,7 +289,7 @@ class SqliteJournal:
                 )
             return self._insert(table, run=self._run, **values)
 
-    def follow(self, log: TransactionLog, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
+    def follow(self, log: TransactionLog | None, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
         """Keep a simulated venue's log at hand; what the journal tells comes from the journal alone."""
         self.log = log
 
@@ -397,10 +401,19 @@ class SqliteJournal:
             rejects=state.rejects,
         )
 
-    def keep_intention(self, at: datetime, weights: Mapping[str, float], attempt: int, why: str) -> None:
+    def keep_intention(
+        self, at: datetime, weights: Mapping[str, float], attempt: int, why: str, rest: Collection[str] = ()
+    ) -> None:
         """Record the standing target, in place of any before it: decided ``at``, in its n-th ``attempt``."""
         target = {currency: float(weight) for currency, weight in weights.items()}
-        self._write("intentions", at=instant(at), weights=to_json(target), attempt=attempt, why=self._mask(why))
+        self._write(
+            "intentions",
+            at=instant(at),
+            weights=to_json(target),
+            attempt=attempt,
+            why=self._mask(why),
+            rest=to_json(sorted(rest)),
+        )
 
     def end_intention(self, at: datetime, why: str) -> None:
         """Record that the standing target was reached or given up."""
@@ -486,22 +499,21 @@ class SqliteJournal:
 
     def intention(self) -> Intention | None:
         """The standing target, if one is open."""
-        return self._target("SELECT at, weights, attempt, why FROM intentions ORDER BY seq DESC LIMIT 1")
+        return self._target("SELECT at, weights, attempt, why, rest FROM intentions ORDER BY seq DESC LIMIT 1")
 
     def standing(self) -> Intention | None:
         """The last target that was decided, whether or not it has been reached."""
         return self._target(
-            "SELECT at, weights, attempt, why FROM intentions WHERE weights IS NOT NULL ORDER BY seq DESC LIMIT 1"
+            "SELECT at, weights, attempt, why, rest FROM intentions WHERE weights IS NOT NULL ORDER BY seq DESC LIMIT 1"
         )
 
     def _target(self, query: str) -> Intention | None:
         rows = self._rows(query)
         if not rows or rows[0][1] is None:
             return None
-        [(at, weights, attempt, why)] = rows
-        return Intention(
-            datetime.fromisoformat(at), {c: float(w) for c, w in json.loads(weights).items()}, attempt, why
-        )
+        [(at, weights, attempt, why, rest)] = rows
+        target = {c: float(w) for c, w in json.loads(weights).items()}
+        return Intention(datetime.fromisoformat(at), target, attempt, why, frozenset(json.loads(rest)))
 
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""
@@ -558,23 +570,19 @@ class SqliteJournal:
     @property
     def orders(self) -> list[Order]:
         """Every order intended, in the order of intention."""
+        return [_order(row) for row in self._rows(f"SELECT {_ORDER} FROM intents ORDER BY seq")]
+
+    def intended(self, client_ids: Collection[str]) -> list[tuple[datetime, Order]]:
+        """These orders with the instant of their decision, in the order of intention."""
+        chosen = sorted(client_ids)
+        if not chosen:
+            return []
         rows = self._rows(
-            "SELECT client_id, instrument, units, type, limit_price, is_reducing, stop_fraction, reason "
-            "FROM intents ORDER BY seq"
+            f"SELECT planned_at, {_ORDER} FROM intents WHERE planned_at IS NOT NULL "
+            f"AND client_id IN ({', '.join('?' * len(chosen))}) ORDER BY seq",
+            *chosen,
         )
-        return [
-            Order(
-                client_id=client_id,
-                instrument=instrument,
-                units=Decimal(units),
-                type=kind,
-                limit_price=decimal(limit),
-                is_reducing=bool(is_reducing),
-                stop_fraction=stop,
-                reason=reason,
-            )
-            for client_id, instrument, units, kind, limit, is_reducing, stop, reason in rows
-        ]
+        return [(datetime.fromisoformat(at), _order(row)) for at, *row in rows]
 
     @property
     def results(self) -> list[OrderResult]:
@@ -600,6 +608,24 @@ class SqliteJournal:
             cursor = self._db.execute(f"SELECT * FROM {name} ORDER BY seq")
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row)) for row in cursor]
+
+
+_ORDER = "client_id, instrument, units, type, limit_price, is_reducing, stop_fraction, reason"
+
+
+def _order(row: Sequence[Any]) -> Order:
+    """The order of the columns ``_ORDER``."""
+    client_id, instrument, units, kind, limit, is_reducing, stop, reason = row
+    return Order(
+        client_id=client_id,
+        instrument=instrument,
+        units=Decimal(units),
+        type=kind,
+        limit_price=decimal(limit),
+        is_reducing=bool(is_reducing),
+        stop_fraction=stop,
+        reason=reason,
+    )
 
 
 _TRANSACTION = "id, at, kind, amount, currency, instrument, units, price, mid, conversion, trade_date, days, client_id"

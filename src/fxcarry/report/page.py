@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,10 @@ def page(
     )
 
 
+@cache
 def environment() -> Environment:
     """What lays out a page: it finds ``template.html``, whose blocks ``title`` and ``main`` another page may replace,
-    and escapes everything that is not a chart."""
+    and escapes everything that is not a chart. There is one, for it compiles a template once."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     found = Environment(

@@ -48,14 +48,16 @@ class FatFinger:
 
 @attrs.frozen
 class OrderRate:
-    """At most ``per_minute`` orders in 60 seconds and ``per_day`` since 17:00 New York, and no client id twice.
+    """At most ``per_minute`` orders in 60 seconds and ``per_day`` since 17:00 New York, no client id twice, and nothing
+    more once ``refusals`` plans in a row had an order refused by the venue.
 
     Reducing orders count and always pass. What is too much for a minute is delayed; what is too much for a day is a
-    fault, and nothing opens any more until the next 17:00.
+    fault, and nothing opens any more until the next 17:00. After the refusals nothing opens until a person resumes.
     """
 
     per_minute: int = 10
     per_day: int = 200
+    refusals: int = 3
     name: str = attrs.field(default="order-rate", init=False)
     stages: ClassVar[tuple[Stage, ...]] = ("orders",)
 
@@ -64,11 +66,18 @@ class OrderRate:
             raise ConfigError(
                 f"per_minute is {self.per_minute} and per_day {self.per_day}", hint="1 <= per_minute <= per_day"
             )
+        if self.refusals < 1:
+            raise ConfigError(f"refusals is {self.refusals}", hint="at least 1")
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
-        """REJECT a duplicate; HALT_OPENING at the day's limit; RESIZE what has to wait a minute to what is held."""
+        """REJECT a duplicate; HALT_OPENING at the day's limit and, latched, after the refusals; RESIZE what has to wait
+        a minute to what is held.
+        """
         if proposal.stage != "orders":
             return Verdict(self.name, Action.ALLOW)
+        if state.rejects >= self.refusals:
+            refused = {"refusals": state.rejects, "limit": self.refusals}
+            return Verdict(self.name, Action.HALT_OPENING, Code.ORDERS_REFUSED, latch=True, facts=refused)
         new = [order.client_id for order in proposal.orders]
         ids = [*new, *(order.client_id for order in proposal.recent)]
         twice = sorted({i for i in new if ids.count(i) > 1})

@@ -20,7 +20,7 @@ def review(
     was cut. While the state is REDUCING nothing opens; once it is HALTED everything is zero.
     """
     findings = _findings(proposal, rules, view, account, state)
-    if not findings and state.trading is TradingState.ACTIVE and not state.stopped:
+    if not findings and state.trading is TradingState.ACTIVE and not (state.stopped or state.locked):
         weights, action = proposal.weights, Action.ALLOW
     else:
         weights, action = _merged(proposal, findings, state)
@@ -69,7 +69,9 @@ def _merged(proposal: Proposal, findings: Sequence[Verdict], state: RiskState) -
             cap = caps[i] if caps[i] > 0 else 0.0  # a cap that is no number lets nothing through
             if is_held or is_closing or not cap or not is_reduction:  # but for these a reduction always passes
                 allowed = min(allowed, cap)
-        if not is_held and (opens_nothing or (state.stopped and (proposal.legs[i], _sign(weight)) in state.stopped)):
+        leg = proposal.legs[i]
+        is_barred = leg in state.locked or (leg, _sign(weight)) in state.stopped
+        if not is_held and (opens_nothing or is_barred):
             allowed = min(allowed, keeps)
         is_cut = is_cut or allowed < size
         weights.append(allowed if weight > 0 else -allowed)

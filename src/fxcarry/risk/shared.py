@@ -46,6 +46,7 @@ class Code(StrEnum):
     ORDER_TOO_LARGE = "ORDER_TOO_LARGE"
     ORDER_RATE = "ORDER_RATE"
     DUPLICATE_ORDER = "DUPLICATE_ORDER"
+    ORDERS_REFUSED = "ORDERS_REFUSED"
 
 
 def fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:

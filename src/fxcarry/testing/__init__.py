@@ -24,23 +24,30 @@ if TYPE_CHECKING:
     from fxcarry.testing.factories import account, market_history, view_at
     from fxcarry.testing.feeds import FeedSuite
     from fxcarry.testing.strategies import StrategySuite
+    from fxcarry.testing.venue import FakeBroker, FakeVenue, serve
 
 _WHERE = {
     "BrokerSuite": "brokers",
+    "FakeBroker": "venue",
+    "FakeVenue": "venue",
     "FeedSuite": "feeds",
     "StrategySuite": "strategies",
     "account": "factories",
     "market_history": "factories",
+    "serve": "venue",
     "view_at": "factories",
 }
 
 __all__ = [
     "BrokerSuite",
+    "FakeBroker",
+    "FakeVenue",
     "FeedSuite",
     "StrategySuite",
     "Suite",
     "account",
     "market_history",
+    "serve",
     "signature_problems",
     "view_at",
 ]

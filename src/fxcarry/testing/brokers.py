@@ -99,13 +99,15 @@ class BrokerSuite(Suite):
             assert 0 < instrument.margin_rate <= 1, f"{name}: margin_rate is {instrument.margin_rate}"
 
     def test_B05_a_market_order_fills_at_the_dealing_side(self, desk: Desk) -> None:
-        """A buy at the ask and a sale at the bid of a quote after the order, for all of its units."""
+        """A buy at the ask and a sale at the bid, at once or of the next quote, for all of its units."""
         for client_id, units in (("buy", 1000), ("sell", -3000)):
+            before = desk.market.ask if units > 0 else desk.market.bid
             answer = desk.place(units, client_id)
             assert answer.client_id == client_id, f"the answer is for {answer.client_id!r}"
             assert answer.status in (OrderStatus.WORKING, OrderStatus.FILLED), f"{client_id} is {answer.status}"
             desk.next(0.01)
-            side = desk.market.ask if units > 0 else desk.market.bid
+            after = desk.market.ask if units > 0 else desk.market.bid
+            side = before if answer.status is OrderStatus.FILLED else after
             found = desk.find(client_id)
             assert found.status is OrderStatus.FILLED, f"{client_id} is {found.status}"
             assert found.filled_units == units, f"{found.filled_units} of {units} units are filled"
@@ -136,10 +138,10 @@ class BrokerSuite(Suite):
         desk.next()
         assert desk.units() == 1000, f"{desk.units()} units are held"
         assert len(desk.fills("a")) == 1, "the order filled more than once"
-        desk.place(500, "gone")
-        desk.broker.cancel_order("gone")
-        desk.place(500, "gone")
-        desk.next()
+        for _ in range(2):
+            desk.limit(500, Decimal("0.5"), "gone")
+            desk.broker.cancel_order("gone")
+        desk.next(-0.6)
         assert desk.units() == 1000, "a cancelled order came back to life"
 
     def test_B08_find_orders_never_guesses(self, desk: Desk) -> None:

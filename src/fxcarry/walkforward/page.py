@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from fxcarry.report.page import environment
 from fxcarry.report.text import DISCLAIMER, percent, printable
 from fxcarry.walkforward import text
 from fxcarry.walkforward.result import WalkForwardResult
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _COLORS = 8
 
@@ -33,10 +37,9 @@ def page(results: Sequence[WalkForwardResult]) -> str:
     """The page. Everything that is not a chart is escaped."""
     if not results:
         raise ConfigError("there is no result to report", hint="walk at least one strategy forward")
-    template = environment().from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
     *sentences, disclaimer = text.definitions(results)
     assert disclaimer == DISCLAIMER
-    return template.render(
+    return _template().render(
         title="Walk-forward: " + ", ".join(printable(r.strategy) for r in results),
         overview=_overview(results) if len(results) > 1 else None,
         differences=list(text.comparison(results)),
@@ -45,6 +48,11 @@ def page(results: Sequence[WalkForwardResult]) -> str:
         definitions=sentences,
         disclaimer=disclaimer,
     )
+
+
+@cache
+def _template() -> Template:
+    return environment().from_string(files(__package__).joinpath("template.html").read_text("utf-8"))
 
 
 def _overview(results: Sequence[WalkForwardResult]) -> dict[str, Any]:

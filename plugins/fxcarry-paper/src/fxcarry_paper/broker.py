@@ -269,6 +269,11 @@ class PaperBroker(SimBroker):
         with self._written():
             return super().sync(snapshot)
 
+    def twin(self) -> SimBroker:
+        """A simulated broker in memory with the same terms and account, to try things on."""
+        with self._current():
+            return super().twin()
+
     def account(self) -> Account:
         """The account as of the last snapshot."""
         with self._current():
@@ -285,15 +290,15 @@ class PaperBroker(SimBroker):
             return super().get_positions()
 
     def get_orders(self) -> Sequence[OrderResult]:
-        """Orders waiting for a quote."""
+        """Orders waiting for a quote, and the stop behind each position."""
         with self._current():
             return super().get_orders()
 
-    def place_plan(self, plan: Plan) -> None:
-        """Accept the orders of a plan, all or none. None is accepted twice."""
+    def place_plan(self, plan: Plan) -> Sequence[OrderResult]:
+        """Accept the orders of a plan, all or none, and return those that are refused. None is accepted twice."""
         with self._written(is_order=True):
-            for order in plan:
-                super().place_market_order(order)
+            placed = [super(PaperBroker, self).place_market_order(order) for order in plan]
+        return [result for result in placed if result.status is OrderStatus.REJECTED]
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""

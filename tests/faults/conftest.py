@@ -1,0 +1,3 @@
+"""Files of the fault tests are in memory: a kill takes nothing from them."""
+
+from in_memory import tmp_path as tmp_path

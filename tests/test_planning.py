@@ -1,0 +1,221 @@
+"""``fxcarry plan``, ``apply``, and what a running account leaves in its folder, as commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+from fxcarry.cli import cli
+from fxcarry.errors import ConfigError
+from fxcarry.journal import SqliteJournal, export
+from fxcarry.secrets import Secret
+
+pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
+pytest.importorskip("fxcarry_ecb", reason="the market is that of a plugin")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two weeks leave."""
+    folder = tmp_path_factory.mktemp("two-weeks") / "fxcarry-state"
+    told("run", "--strategy", "baseline", "--replay", "2007-06-25", "--until", "2007-07-10", "--state", str(folder))
+    return folder
+
+
+@pytest.fixture
+def desk(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(state, tmp_path / "fxcarry-state")
+    return tmp_path
+
+
+def told(*arguments: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_plan_is_shown_kept_and_carried_out(desk: Path) -> None:
+    plan = told("plan", "--at", "2007-07-12")
+    assert plan["trading"] == "active"
+    assert {o["instrument"] for o in plan["orders"]} <= plan["held"].keys()
+    assert plan["cost"] >= 0
+    assert plan["carry_week"] > 0
+    done = told("apply", plan["plan"], "--at", "2007-07-12")
+    assert done == {"plan": plan["plan"], "command": 1, "by": "this process", "carried_out": True, "why": None}
+    with SqliteJournal.existing(desk / "fxcarry-state" / "journal.sqlite") as journal:
+        sent = {o.instrument: float(o.units) for o in journal.orders[-len(plan["orders"]) :]}
+        assert sent == {o["instrument"]: o["units"] for o in plan["orders"]}
+        assert [(r["kind"], r["reason"]) for r in journal.table("commands")] == [("apply", plan["plan"])]
+
+
+def test_a_plan_of_another_day_is_refused_with_exit_code_8(desk: Path) -> None:
+    plan = told("plan", "--at", "2007-07-12")
+    done = told("apply", plan["plan"], "--at", "2007-07-13", code=8)
+    assert done["carried_out"] is False
+    assert "more than 0:15:00 from now" in done["why"]
+    status = told("status")
+    assert any("plan-refused" in line for line in status["alerts"])
+
+
+def test_the_text_of_a_plan_reads_like_a_ticket(desk: Path) -> None:
+    shown = CliRunner().invoke(cli, ["plan", "--at", "2007-07-12"], catch_exceptions=False).stdout
+    lines = shown.splitlines()
+    assert lines[0].endswith("of 2007-07-12 21:00 UTC; trading is active")
+    assert lines[1].startswith("NAV ")
+    assert any(line.startswith("  max-position") for line in lines)
+    assert "carry of the book in the week after" in shown
+    assert lines[-1].startswith("carry it out within 15 minutes with: fxcarry apply ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("apply", "nope"), "there is no plan 'nope'"),
+        (("plan", "--at", "soon"), "--at 'soon' is no date or instant"),
+        (("plan", "--at", "2007-07-12T12:00"), "has no offset"),
+        (("plan", "--strategy", "nonesuch"), "nonesuch"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments: Sequence[str], message: str, desk: Path) -> None:
+    result = CliRunner().invoke(cli, list(arguments))
+    assert result.exit_code != 0
+    assert message in str(result.exception)
+
+
+def test_the_folder_has_a_log_of_json_lines_and_a_performance_log(desk: Path) -> None:
+    folder = desk / "fxcarry-state"
+    records = [json.loads(line) for line in (folder / "trading_system.log").read_text("utf-8").splitlines()]
+    assert {"at", "level", "logger", "message"} <= records[0].keys()
+    assert records[0]["message"] == "engine-start: the engine runs on paper"
+    assert records[-1]["message"].startswith("engine-stop: the engine stopped after ")
+    days = (folder / "performance_log.csv").read_text("utf-8").splitlines()
+    assert days[1].startswith("2007-06-25,1000000.0,")
+    assert days[-1].startswith("2007-07-10,")
+
+
+def test_no_secret_is_in_the_journal_the_log_or_an_export(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that a part has revealed, and that comes back in the venue's errors, commands and reasons."""
+    from fxcarry.alerts import AlertKind
+    from fxcarry.cli.desk import engine_on, logged_to, open_desk
+    from fxcarry.cli.shared import load
+    from fxcarry.daemon import Daemon
+    from fxcarry.errors import BrokerUnavailable
+    from fxcarry.journal import JournalLock
+
+    monkeypatch.setenv("ACME_TOKEN", "hunter2-hunter2")
+    secret = Secret("env", "ACME_TOKEN")
+    settings = load(None)
+    monkeypatch.setattr(type(settings), "secrets", (secret,))
+    secret.reveal()
+    journal, broker, strategy = open_desk(settings, "fxcarry-state", "baseline")
+    with journal, logged_to(Path("fxcarry-state") / "trading_system.log", settings):
+        engine = engine_on(settings, journal, broker, strategy)
+
+        def refused(*_: Any) -> Any:
+            raise BrokerUnavailable("401: the token hunter2-hunter2 has expired")
+
+        monkeypatch.setattr(engine.broker, "sync", refused)
+        engine.alerts.tell(*(start := (instant(), AlertKind.OPERATOR, "info")), "it is hunter2-hunter2")  # type: ignore[arg-type]
+        journal.command("pause", by="me", at=start[0], reason="hunter2-hunter2 leaked")
+        Daemon(engine=engine, journal=journal, lock=JournalLock(journal.path)).run([instant()])
+    export(Path("fxcarry-state") / "journal.sqlite", "exported")
+    files = [path for path in desk.rglob("*") if path.is_file()]
+    assert len(files) > 6
+    for path in files:
+        assert b"hunter2" not in path.read_bytes(), path
+    assert "401: the token" in (Path("fxcarry-state") / "trading_system.log").read_text("utf-8")
+
+
+def instant() -> Any:
+    from fxcarry.cli.desk import instant_of
+
+    return instant_of("2007-07-11")
+
+
+def test_sighup_reloads_rules_and_refuses_what_needs_a_restart(desk: Path) -> None:
+    """A process: the configuration file is changed under it."""
+    config = desk / "fxcarry.toml"
+    config.write_text('[strategies.baseline]\nuse = "baseline"\n', "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from fxcarry.cli import main; main()", "run", "--json", "--replay", "2007-07-11",
+         "--until", "2007-08-31", "--speed", "400000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "engine-start" in process.stderr.readline()
+    config.write_text('cash = 5\n[strategies.baseline]\nuse = "baseline"\n', "utf-8")
+    os.kill(process.pid, signal.SIGHUP)
+    assert "the new configuration is not taken: cash changed" in next(
+        line for line in process.stderr if "configuration" in line
+    )
+    config.write_text(
+        '[[rules]]\nuse = "max-position"\nlimit = 0.05\n[strategies.baseline]\nuse = "baseline"\n', "utf-8"
+    )
+    os.kill(process.pid, signal.SIGHUP)
+    assert "the new configuration is in force" in next(line for line in process.stderr if "configuration" in line)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["looks"] > 20
+    with SqliteJournal.existing(desk / "fxcarry-state" / "journal.sqlite") as journal:
+        configs = [row["config"] for row in journal.table("runs")]
+    assert "limit = 0.05" in configs[-1]
+    assert "limit = 0.05" not in configs[-2]
+
+
+class Dealing:
+    """A broker that deals, as far as the three keys can see."""
+
+    name = "acme"
+
+    def connect(self) -> None:
+        pass
+
+    def sync(self, snapshot: Any) -> Any:
+        from fxcarry.testing import account
+
+        return attrs.evolve(account(at=snapshot.at), id="A-7")
+
+
+@pytest.mark.parametrize(
+    ("mode", "environ", "given", "message"),
+    [
+        ("paper", "1", "A-7", 'the broker acme is not simulated and mode is "paper"'),
+        ("live", "", None, "missing: FXCARRY_LIVE=1 in the environment; the account id on the command line"),
+        ("live", "1", "A-8", "'A-8' was given"),
+        ("live", "1", "A-7", ""),
+    ],
+)
+def test_a_broker_that_deals_needs_three_keys(
+    mode: str, environ: str, given: str | None, message: str, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fxcarry.cli.desk import may_trade
+    from fxcarry.cli.shared import load
+
+    monkeypatch.setenv("FXCARRY__MODE", mode)
+    settings = load(None)
+    monkeypatch.setenv("FXCARRY_LIVE", environ)
+    broker: Any = Dealing()
+    if not message:
+        may_trade(settings, broker, given)
+        return
+    with pytest.raises(ConfigError, match=message):
+        may_trade(settings, broker, given)
+
+
+def test_live_is_no_mode_for_a_simulated_account(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXCARRY__MODE", "live")
+    monkeypatch.setenv("FXCARRY_LIVE", "1")
+    result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--account", "paper"])
+    assert 'mode = "live" on the paper broker' in str(result.exception)
