@@ -781,6 +781,20 @@ def test_a_turn_closes_every_lot_and_opens_one() -> None:
     assert (position.units, float(position.average_price)) == (Decimal(-100_000), pytest.approx(97.80))
 
 
+@pytest.mark.parametrize("sizes", [("0.6", "0.7", "0.7", "-2.0"), ("0.7", "0.4", "0.7", "-1.8")])
+def test_fractions_of_a_unit_leave_lots_as_the_position_is(sizes: tuple[str, ...]) -> None:
+    # As floats the first end at −2e-16 with every lot closed, the second at nothing with −1e-16 left of a lot.
+    broker = venue("EURUSD", lots="fifo")
+    for n, size in enumerate((*sizes, "1000")):
+        broker.place_market_order(order(size, client_id=f"o{n}"))
+        broker.sync(snapshot(f"12 {14 + n}:00", {"EURUSD": "1.10" if size != "1000" else "1.20"}))
+        if n == 3:
+            held = float(broker.get_positions()["EURUSD"].units) if broker.get_positions() else 0.0
+            assert sum(size for size, _ in broker.state()["lots"]["EURUSD"]) == held == pytest.approx(0, abs=1e-12)
+    assert float(broker.get_positions()["EURUSD"].average_price) == pytest.approx(1.20)
+    assert broker.nav == pytest.approx(1_000_000)
+
+
 def test_a_stop_follows_the_entry_of_the_lots_that_remain() -> None:
     def reduced(lots: str) -> SimBroker:
         broker = venue("EURUSD", lots=lots)
