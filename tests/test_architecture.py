@@ -46,6 +46,7 @@ TIERS = {
         "preview",
         "routing",
         "simulation",
+        "blotter",
         "alerts",
         "journal",
         "ledger",

@@ -10,7 +10,6 @@ on.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from fxcarry.blotter import Blotter, Waiting
 from fxcarry.clock import SteppedClock
 from fxcarry.conventions import is_open
 from fxcarry.costs import Costs
@@ -28,7 +28,7 @@ from fxcarry.errors import ConfigError, MissingDataError, OrderRejected
 from fxcarry.frictions import Frictions
 from fxcarry.ledger import TransactionLog
 from fxcarry.lots import MATCHINGS, Matching, OpenLots
-from fxcarry.market import MarketHistory, from_ns, to_ns
+from fxcarry.market import MarketHistory
 from fxcarry.model import (
     Account,
     FloatArray,
@@ -54,9 +54,6 @@ from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
 Screen = Callable[[Block], int | None]
 
 
-_Waiting = tuple[Sequence[Order], Sequence[int], np.datetime64 | None]
-"""Orders by their places in a sequence, and the first instant they may fill at (None = any)."""
-
 _Trade = tuple[int, float, bool, float | None, Sequence[Order], int]
 """What fills: the instrument, signed units, whether it reduces, the stop to place, and the order by its place in a
 sequence.
@@ -70,7 +67,7 @@ class _AccountView(Account):
     def of(cls, broker: SimBroker) -> _AccountView:
         """The account as it is now."""
         view = cls.__new__(cls)
-        waiting = broker._waiting_orders() if broker._pending else ()
+        waiting = broker._blotter.waiting() if broker._blotter.pending else ()
         view.__dict__.update(  # frozen: attributes are set here and in __getattr__ only
             id=broker.account_id,
             at=broker.at,
@@ -234,14 +231,8 @@ class SimBroker:
         self._column = {name: j for j, name in enumerate(self.names)}
         self._ones: FloatArray = np.ones(2 * count)
         self._refresh()
-        self._pending: list[_Waiting] = []
-        self._orders: list[Sequence[Order]] = []
-        self._known: dict[str, Order] = {}
-        self._known_batches = 0
-        self._planned: set[tuple[datetime, int]] = set()
+        self._blotter = Blotter(self.log, in_parts=self.frictions.largest_fill is not None)
         self._serial = 0
-        self._final: dict[str, OrderResult] = {}
-        self._settled = 0
         self.events: list[tuple[str, str, int]] = []
         self._nav = self._cash / self._scale
         self._tape: Tape | None = None
@@ -314,13 +305,14 @@ class SimBroker:
         tape = self._loaded()
         tick = self._tick + 1
         before, settled = self._held, self._cash
+        blotter = self._blotter
         while tick < stop:
             if tape.any_fresh[tick]:
                 if self._stopped:
                     self._trigger_stops(tick)
-                if self._pending:
+                if blotter.pending:
                     self._fill_pending(tick)
-            last = stop if not (self._pending or self.events) else min(stop, tick + 1)
+            last = stop if not (blotter.pending or self.events) else min(stop, tick + 1)
             cash, nav = self._path(tick, last, before, settled)
             block = Block(tape, tick, nav, *self._held)
             count = len(nav)
@@ -438,7 +430,7 @@ class SimBroker:
             is_reducing=True,
             reason=reason,
         )
-        self._orders.append((order,))
+        self._blotter.accept((order,))
         self._fill(tick, [(j, units, True, None, (order,), 0)])
 
     def _next_serial(self) -> int:
@@ -448,42 +440,22 @@ class SimBroker:
     def waiting(self) -> dict[str, float]:
         """Units waiting for a quote, by instrument."""
         total: dict[str, float] = {}
-        for order in self._waiting_orders():
+        for order in self._blotter.waiting():
             total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
         return total
 
-    def _waiting_orders(self) -> list[Order]:
-        return [orders[place] for orders, places, _ in self._pending for place in places]
-
     def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
         """Cancel waiting orders (of one instrument, or only those that open) and say how many."""
-        return self._cancel(
+        return self._blotter.cancel(
             lambda order: instrument in (None, order.instrument) and not (opening_only and order.is_reducing), reason
         )
 
-    def _cancel(self, applies: Callable[[Order], bool], reason: str) -> int:
-        """Cancel the waiting orders for which ``applies`` holds, and say how many."""
-        kept: list[_Waiting] = []
-        cancelled = 0
-        for orders, places, earliest in self._pending:
-            still = []
-            for place in places:
-                if applies(orders[place]):
-                    self._resolve(orders[place], OrderStatus.CANCELLED, reason=reason)
-                    cancelled += 1
-                else:
-                    still.append(place)
-            if still:
-                kept.append((orders, still, earliest))
-        self._pending = kept
-        return cancelled
-
     def _fill_pending(self, tick: int) -> None:
-        waiting: list[_Waiting] = []
+        waiting: list[Waiting] = []
         trades: list[_Trade] = []
         tape = self._loaded()
         fresh = tape.is_fresh[tick].tolist()
-        for orders, places, earliest in self._pending:
+        for orders, places, earliest in self._blotter.pending:
             if earliest is not None and tape.at[tick] < earliest:
                 waiting.append((orders, places, earliest))
                 continue
@@ -506,7 +478,7 @@ class SimBroker:
                         still.append(place)
             if still:
                 waiting.append((orders, still, earliest))
-        self._pending = waiting
+        self._blotter.pending = waiting
         self._fill(tick, trades, self.frictions.largest_fill)
         self._refresh()
 
@@ -529,13 +501,13 @@ class SimBroker:
             held, entry = all_units[j], entries[j]
             if is_reducing:  # never more than what is held, never the other way
                 if traded * held >= 0:
-                    self._resolve(orders[place], OrderStatus.CANCELLED, reason="nothing to reduce")
+                    self._blotter.resolve(orders[place], OrderStatus.CANCELLED, "nothing to reduce")
                     continue
                 if abs(traded) > abs(held):
                     traded = -held
             if largest is not None and abs(traded) > (most := max(1.0, math.floor(largest / worth[j]))):
                 rest = traded - math.copysign(most, traded)
-                self._pending.append(((attrs.evolve(orders[place], units=to_decimal(rest)),), (0,), None))
+                self._blotter.wait((attrs.evolve(orders[place], units=to_decimal(rest)),))
                 traded -= rest
             price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
             now, average, realized = held + traded, entry, 0.0
@@ -594,50 +566,6 @@ class SimBroker:
         self._sides, self._owned_and_owed = table[: 2 * count], table[2 * count :]
         self._is_open = any(self._units)
 
-    def _resolve(self, order: Order, status: OrderStatus, reason: str) -> OrderResult:
-        result = OrderResult.unfilled(order, status, reason)
-        if self.frictions.largest_fill is not None:
-            self._settle()
-            if order.client_id in self._final:  # some of it was filled
-                result = attrs.evolve(self._final[order.client_id], status=status, reason=reason)
-        self._final[order.client_id] = result
-        return result
-
-    def _result(self, order: Order) -> OrderResult:
-        """What became of an order that was accepted."""
-        if order.client_id in self._final:
-            return self._final[order.client_id]
-        return OrderResult.unfilled(order, OrderStatus.WORKING, order.reason)
-
-    def _settle(self) -> dict[str, Order]:
-        """Every accepted order by id, after noting the fills booked since this was last asked."""
-        fills = self.log.fills_since(self._settled)
-        self._settled += len(fills)
-        for fill in fills:
-            order = fill.order
-            units, price = to_decimal(fill.units), to_decimal(fill.price)
-            before = self._final.get(order.client_id)
-            if before is not None and before.price is not None:
-                whole = before.filled_units + units
-                units, price = whole, (before.filled_units * before.price + units * price) / whole
-            self._final[order.client_id] = OrderResult(
-                client_id=order.client_id,
-                instrument=order.instrument,
-                status=OrderStatus.FILLED,
-                filled_units=units,
-                price=price,
-                reason=order.reason,
-            )
-        if fills and self.frictions.largest_fill is not None:
-            for order in self._waiting_orders():
-                if order.client_id in self._final:
-                    partial = attrs.evolve(self._final[order.client_id], status=OrderStatus.PARTIAL)
-                    self._final[order.client_id] = partial
-        for orders in self._orders[self._known_batches :]:
-            self._known.update((order.client_id, order) for order in orders)
-        self._known_batches = len(self._orders)
-        return self._known
-
     def _loaded(self) -> Tape:
         if self._tape is None:
             raise MissingDataError("the simulated market has no quote yet", hint="call sync() or prepare() first")
@@ -654,7 +582,6 @@ class SimBroker:
         """
         if self._tape is not None and self._snapshot is None:
             raise ConfigError("a run over stored history has no state to keep", hint="run it again")
-        known = self._settle()
         held = zip(self.names, self._units, self._average, self._stop_fraction, *self._stop_levels())
         market = None
         if self._tape is not None:
@@ -671,13 +598,7 @@ class SimBroker:
             "serial": self._serial,
             "positions": {name: [x if math.isfinite(x) else None for x in numbers] for name, *numbers in held},
             "lots": {name: [*map(list, lots)] for name, lots in zip(self.names, self._open_lots)},
-            "waiting": [
-                [to_plain(orders[place]), None if earliest is None else from_ns(earliest).isoformat()]
-                for orders, places, earliest in self._pending
-                for place in places
-            ],
-            "orders": [[to_plain(o), to_plain(self._result(o))] for o in known.values()] if with_orders else [],
-            "planned": sorted([at.isoformat(), attempt] for at, attempt in self._planned),
+            **self._blotter.state(with_orders=with_orders),
             "events": [list(event) for event in self.events],
             "market": market,
             "snapshot": None if self._snapshot is None else _plain_snapshot(self._snapshot),
@@ -704,9 +625,8 @@ class SimBroker:
                 hint="name that account and currency, or begin another one",
             )
         chosen = tuple(map(Pair.parse, state["pairs"])) if pairs is None else tuple(pairs)
-        waiting = [(from_plain(Order, order), earliest) for order, earliest in state["waiting"]]
         needed = {name for name, (units, *_) in state["positions"].items() if units}
-        needed |= {order.instrument for order, _ in waiting}
+        needed |= {order["instrument"] for order, _ in state["waiting"]}
         missing = sorted(needed - {*map(str, chosen)})
         if missing:
             raise ConfigError(
@@ -729,14 +649,7 @@ class SimBroker:
                         self._stop_level[place] = level
                         self._stopped.add(j)
         self._refresh()
-        self._pending = [
-            ((order,), (0,), None if earliest is None else to_ns(datetime.fromisoformat(earliest)))
-            for order, earliest in waiting
-        ]
-        for plain_order, plain_result in state["orders"]:
-            order, result = from_plain(Order, plain_order), from_plain(OrderResult, plain_result)
-            self.remember(order, result)
-        self._planned = {(datetime.fromisoformat(at), attempt) for at, attempt in state["planned"]}
+        self._blotter.restore(state)
         self.events = [(name, kind, side) for name, kind, side in state["events"]]
         self._nav = state["nav"]
         self._snapshot = None if state["snapshot"] is None else _snapshot_of(state["snapshot"])
@@ -773,19 +686,15 @@ class SimBroker:
 
     def remember(self, order: Order, result: OrderResult) -> None:
         """Know an order that was accepted in an earlier life, and what became of it."""
-        self._known[order.client_id] = order
-        if result.status is not OrderStatus.WORKING:
-            self._final[order.client_id] = result
+        self._blotter.remember(order, result)
 
     def accepted(self, since: int = 0) -> list[Order]:
         """The orders accepted after the first ``since`` of them, the venue's own among them."""
-        return list(itertools.islice(self._settle().values(), since, None))
+        return self._blotter.since(since)
 
     def forget(self) -> None:
         """Let go of the transactions booked so far, which are kept elsewhere; ids go on, orders stay known."""
-        self._settle()
-        self._orders.clear()
-        self._known_batches = self._settled = 0
+        self._blotter.forget_fills()
         self.log.begin_at(self.log.ticks)
 
     # -- the Broker protocol ---------------------------------------------------------------------------------------
@@ -804,7 +713,7 @@ class SimBroker:
     @property
     def has_waiting(self) -> bool:
         """Whether any order waits for a quote."""
-        return bool(self._pending)
+        return bool(self._blotter.pending)
 
     @property
     def nav(self) -> float:
@@ -840,7 +749,8 @@ class SimBroker:
 
     def get_orders(self) -> Sequence[OrderResult]:
         """Orders waiting for a quote, and the stop behind each position."""
-        return [self._result(order) for order in self._waiting_orders()] + [
+        blotter = self._blotter
+        return [blotter.result(order) for order in blotter.waiting()] + [
             self._stop_result(j) for j in sorted(self._stopped)
         ]
 
@@ -858,18 +768,15 @@ class SimBroker:
 
         Returns those that are refused.
         """
-        self._orders.append(plan)
-        known = len(self._planned)
-        self._planned.add((plan.at, plan.attempt))  # what client ids are derived from, besides instrument and leg
-        if len(self._planned) == known:
+        if not self._blotter.accept(plan):
             return ()
         places: Sequence[int] = range(len(plan))
         refused: list[OrderResult] = []
         if self.frictions.reject_rate or self.frictions.closed_market == "reject":
             places = [place for place in places if not self._refuse(plan[place])]
-            refused = [self._result(order) for place, order in enumerate(plan) if place not in places]
+            refused = [self._blotter.result(order) for place, order in enumerate(plan) if place not in places]
         if places:
-            self._pending.append((plan, places, self._earliest()))
+            self._blotter.wait(plan, places, self._earliest())
         return refused
 
     def _earliest(self) -> np.datetime64 | None:
@@ -882,25 +789,26 @@ class SimBroker:
     def _refuse(self, order: Order) -> bool:
         """Refuse an order that the venue does not take, and say whether it did."""
         if self.frictions.closed_market == "reject" and self._tape is not None and not is_open(self.at):
-            self._resolve(order, OrderStatus.REJECTED, "the market is closed")
+            self._blotter.resolve(order, OrderStatus.REJECTED, "the market is closed")
         elif self.frictions.refuses(order.client_id):
-            self._resolve(order, OrderStatus.REJECTED, "refused by the venue")
+            self._blotter.resolve(order, OrderStatus.REJECTED, "refused by the venue")
         else:
             return False
         return True
 
     def place_market_order(self, order: Order) -> OrderResult:
         """Accept an order; it fills at the next fresh quote. The same client id again returns the first outcome."""
-        if order.client_id in self._settle():
-            return self._result(self._known[order.client_id])
+        blotter = self._blotter
+        if order.client_id in (known := blotter.known()):
+            return blotter.result(known[order.client_id])
         if order.instrument not in self._column:
             raise OrderRejected(f"unknown instrument {order.instrument}", hint=f"one of {', '.join(self.names)}")
         if not (order.units.is_finite() and order.units):
             raise OrderRejected(f"{order.units} units of {order.instrument} cannot be traded")
-        self._orders.append((order,))
+        blotter.accept((order,))
         if not self._refuse(order):
-            self._pending.append(((order,), (0,), self._earliest()))
-        return self._result(order)
+            blotter.wait((order,), earliest=self._earliest())
+        return blotter.result(order)
 
     def place_limit_order(self, order: Order) -> OrderResult:
         """Accept a limit order; it fills at the first fresh quote at the limit or better."""
@@ -920,15 +828,14 @@ class SimBroker:
 
     def cancel_order(self, client_id: str) -> OrderResult:
         """Cancel a waiting order; an order already final keeps its outcome."""
-        if client_id not in self._settle():
+        if client_id not in (known := self._blotter.known()):
             raise OrderRejected(f"no order {client_id}")
-        self._cancel(lambda order: order.client_id == client_id, "cancelled")
-        return self._result(self._known[client_id])
+        self._blotter.cancel(lambda order: order.client_id == client_id, "cancelled")
+        return self._blotter.result(known[client_id])
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
         """The known ones among these orders."""
-        known = self._settle()
-        return {c: self._result(known[c]) for c in client_ids if c in known}
+        return self._blotter.find(client_ids)
 
     def transactions(self, since: str | None) -> Sequence[Transaction]:
         """Fills and financing after ``since``."""
