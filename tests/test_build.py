@@ -22,6 +22,7 @@ from fxcarry.errors import ConfigError, PluginError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import MemoryJournal
 from fxcarry.market import from_ns
+from fxcarry.model import Pair
 from fxcarry.plugins import load
 from fxcarry.risk import Drawdown, MaxPosition, StopLoss, default_rules, professional_rules
 from fxcarry.strategies import Baseline, Optimized, Rank, Sign
@@ -207,7 +208,15 @@ def test_the_brokers_own_cash_goes_before_the_general_one(write: Write, feed: Me
 def test_settings_of_the_simulated_venue(write: Write, feed: MemoryFeed) -> None:
     text = '[broker]\nuse = "simulated"\nmargin_rate = 0.1\ncloseout_level = 0.8\n[strategies.s]\nuse = "sign"\n'
     broker = build(write(text), feed=feed).broker
-    assert (broker.margin_rate, broker.closeout_level) == (0.1, 0.8)
+    assert (broker.margin_rate, broker.closeout_level, broker.lots) == (0.1, 0.8, "average")
+    terms = 'lots = "fifo"\nmargin_rates = { USDJPY = 0.05, "EUR/USD" = 1 }\n'
+    broker = build(write(text.replace("closeout_level", terms + "closeout_level")), feed=feed).broker
+    assert (broker.lots, broker.log.lots) == ("fifo", "fifo")
+    assert broker.margin_rates == {Pair("USD", "JPY"): 0.05, Pair("EUR", "USD"): 1.0}
+    with pytest.raises(ConfigError, match="lots"):
+        build(write(text.replace("closeout_level", 'lots = "hifo"\ncloseout_level')), feed=feed)
+    with pytest.raises(ConfigError, match=r"margin_rates\.USDJPY"):
+        build(write(text + "[broker.margin_rates]\nUSDJPY = true\n"), feed=feed)
 
 
 def test_mistakes_are_named_with_their_path(write: Write, feed: MemoryFeed) -> None:

@@ -224,32 +224,16 @@ def test_closeout_price_of_a_short() -> None:
     assert 10_000 - 200_000 * (price - 1.10) == pytest.approx(0.5 / 30 * 200_000 * price, abs=1e-6)
 
 
-@pytest.mark.parametrize(("price", "is_open"), [("0.961905", True), ("0.961904", False)])
-def test_each_pair_has_its_own_margin(price: str, is_open: bool) -> None:
-    """100,000 EURUSD at 1.10 and 1/30, 20,000 GBPUSD at 1.25 and a quarter, on 10,000.
-
-    Margin 3,666.67 + 6,250. With P of GBPUSD, 10,000 − 20,000·(1.25 − P) = ½·(3,666.67 + 5,000·P) at P = 0.9619048.
-    """
+def test_an_emergency_closes_the_largest_margin_first_not_the_largest_position() -> None:
+    """100,000 EURUSD at 1.10 and 1/30 bind 3,666.67; 20,000 GBPUSD at 1.25 and a quarter 6,250."""
     broker = SimBroker(cash=10_000, margin_rates={"GBP/USD": 0.25})
-    instruments = broker.get_instruments([Pair("EUR", "USD"), Pair("GBP", "USD")])
-    assert instruments["GBPUSD"].margin_rate == Decimal("0.25")
-    assert float(instruments["EURUSD"].margin_rate) == pytest.approx(1 / 30)
+    broker.get_instruments([Pair("EUR", "USD"), Pair("GBP", "USD")])
     quotes = {"EURUSD": "1.10", "GBPUSD": "1.25"}
     broker.sync(snapshot("12 14:00", quotes))
     broker.place_market_order(order(100_000, client_id="e"))
     broker.place_market_order(order(20_000, "GBPUSD", client_id="g"))
-    account = broker.sync(snapshot("12 14:01", quotes))
-    assert float(account.margin_used) == pytest.approx(9_916.666667, abs=1e-6)
-    assert [r.instrument for r in broker.twin().close_all_positions()] == ["GBPUSD", "EURUSD"]  # by margin, not size
-    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10", "GBPUSD": price}))
-    assert bool(broker.get_positions()) is is_open
-
-
-def test_a_margin_rate_that_is_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"margin_rates\.EUR/USD is 0"):
-        SimBroker(margin_rates={"EUR/USD": 0.0})
-    with pytest.raises(ConfigError, match="not a currency pair"):
-        SimBroker(margin_rates={"EURO": 0.1})
+    broker.sync(snapshot("12 14:01", quotes))
+    assert [r.instrument for r in broker.close_all_positions()] == ["GBPUSD", "EURUSD"]
 
 
 def test_everything_is_closed_at_half_the_margin() -> None:
@@ -286,6 +270,56 @@ def test_a_close_out_cancels_what_waits_and_closes_every_position() -> None:
     assert units(broker) == {}
     assert broker.find_orders(["wait"])["wait"].status is OrderStatus.CANCELLED
     assert broker.get_account_balance() == 10_000 - 5_000 - 4_000
+
+
+def test_each_pair_has_its_own_margin() -> None:
+    # 200,000 EURUSD at 1/30 and 50,000 USDJPY at 5 %: 7,333.33 + 2,500. Closed out where
+    # 10,000 + 200,000 (P − 1.1) = (200,000 P / 30 + 2,500) / 2: P = 211,250 / 196,666.67 = 1.07415254.
+    def held(**about: Any) -> SimBroker:
+        broker = venue("EURUSD", "USDJPY", cash=10_000, **about)
+        broker.place_market_order(order(200_000, "EURUSD"))
+        broker.place_market_order(order(50_000, "USDJPY"))
+        broker.sync(snapshot("12 14:00", {"EURUSD": "1.1000", "USDJPY": "155"}))
+        return broker
+
+    broker = held(margin_rates={"usd/jpy": 0.05})
+    assert float(broker.account().margin_used) == pytest.approx(9_833.333333, abs=1e-6)
+    instruments = broker.get_instruments(list(map(Pair.parse, ("EURUSD", "USDJPY"))))
+    assert [float(i.margin_rate) for i in instruments.values()] == [pytest.approx(1 / 30), 0.05]
+    broker.sync(snapshot("12 15:00", {"EURUSD": "1.0741526", "USDJPY": "155"}))
+    assert units(broker) == {"EURUSD": 200_000, "USDJPY": 50_000}
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.0741525", "USDJPY": "155"}))
+    assert units(broker) == {}
+    assert broker.get_account_balance() == Decimal("4830.50")
+    one_rate = held()  # closed out at 210,833.33 / 196,666.67 = 1.07203390
+    one_rate.sync(snapshot("12 15:00", {"EURUSD": "1.0720340", "USDJPY": "155"}))
+    assert units(one_rate) == {"EURUSD": 200_000, "USDJPY": 50_000}
+    one_rate.sync(snapshot("12 16:00", {"EURUSD": "1.0720338", "USDJPY": "155"}))
+    assert units(one_rate) == {}
+
+
+@pytest.mark.parametrize("name", ["EURUSD", "eur_usd", "USD/EUR"])
+def test_margin_rates_take_any_spelling_and_either_way_round(name: str) -> None:
+    broker = opened(200_000, "1.10", margin_rates={name: 0.1, "USDTRY": 1.0})
+    assert float(broker.account().margin_used) == pytest.approx(22_000)
+    assert broker.margin_rate_of(Pair("EUR", "USD")) == 0.1
+    assert broker.margin_rate_of(Pair("GBP", "USD")) == broker.margin_rate == 1 / 30
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"margin_rate": 0}, "margin_rate is 0"),
+        ({"margin_rate": float("nan")}, "margin_rate is nan"),
+        ({"margin_rates": {"EURUSD": 5}}, "margin_rates.EURUSD is 5"),
+        ({"margin_rates": {"EURO": 0.05}}, "'EURO' is not a currency pair"),
+        ({"margin_rates": {"EURUSD": 0.05, "USD/EUR": 0.1}}, "names USDEUR twice"),
+        ({"lots": "lifo"}, "lots is 'lifo'"),
+    ],
+)
+def test_terms_that_make_no_sense(about: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        SimBroker(**about)
 
 
 def test_a_position_closed_out_at_1700_was_open_at_1700() -> None:
@@ -470,6 +504,46 @@ def test_a_us_holiday() -> None:
     assert broker.get_account_balance() == 1_000_000 + 8 * DAY
 
 
+# Value dates by hand. Christmas 2024: no euro on 25 and 26 December, no dollar on the 25th, neither on 1 January. So
+# the 20th deals for the 24th, the 23rd for the 27th, the 24th to the 26th for the 30th, the 27th for the 31st, the 30th
+# for 2 January. Golden Week 2024: no yen on 29 April, 3 and 6 May. So 24 April deals for the 26th, the 25th for the
+# 30th, the 26th for 1 May, 30 April for 7 May.
+CHRISTMAS = {"12-20": 3, "12-23": 3, "12-24": 0, "12-25": 0, "12-26": 1, "12-27": 2, "12-30": 1}
+GOLDEN_WEEK = {
+    "04-23": 1, "04-24": 4, "04-25": 1, "04-26": 0, "04-29": 1, "04-30": 5,
+    "05-01": 1, "05-02": 0, "05-03": 0, "05-06": 1, "05-07": 1, "05-08": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 3, 100])
+@pytest.mark.parametrize(("pair", "days", "close"), [("EURUSD", CHRISTMAS, "22:00"), ("USDJPY", GOLDEN_WEEK, "21:00")])
+def test_holidays_are_in_the_days_of_a_roll(pair: str, days: dict[str, int], close: str, step: int) -> None:
+    # Whether a quote comes twice a day or none for a week, each trade date's days are booked, and once.
+    broker = venue(pair, financing=CREDIT)
+    broker.place_market_order(order(100_000, pair))
+    dates = [f"2024-{day}" for day in days]
+    broker.sync(snapshot(f"{dates[0]}T14:00", {pair: "1.10"}))
+    for day in dates[step - 1 :: step]:
+        broker.sync(snapshot(f"{day}T{close}", {pair: "1.10"}))
+        broker.sync(snapshot(f"{day}T{close}:30", {pair: "1.10"}))
+    broker.sync(snapshot(f"{dates[-1]}T23:30", {pair: "1.10"}))
+    booked = [(str(t.trade_date), t.days) for t in of_kind(broker, "financing")]
+    assert booked == [(f"2024-{day}", n) for day, n in days.items() if n]
+
+
+@pytest.mark.parametrize(("pair", "days"), [("EURUSD", CHRISTMAS), ("USDJPY", GOLDEN_WEEK)])
+def test_holidays_in_stored_history(pair: str, days: dict[str, int]) -> None:
+    times = np.array([to_ns(utc(f"2024-{day}T15:00")) for day in days], "datetime64[ns]")
+    other = pair.replace("USD", "")
+    history = MarketHistory(times, (other,), np.full((len(days), 1), 1.1), "USD", {})
+    broker, clock = venue(pair, financing=CREDIT), SteppedClock.over(history)
+    broker.prepare(history, clock)
+    broker.place_market_order(order(100_000, pair))
+    assert broker.advance(len(clock)) == len(clock)  # one block
+    booked = [(str(t.trade_date), t.days) for t in of_kind(broker, "financing")]
+    assert booked == [(f"2024-{day}", n) for day, n in days.items() if n]
+
+
 def test_a_first_snapshot_at_1700_ends_its_day_too() -> None:
     broker = financed()
     broker.place_market_order(order(100_000))
@@ -629,6 +703,104 @@ def test_average_price_and_realized_profit() -> None:
     position = broker.get_positions()["EURUSD"]
     assert (position.units, position.average_price) == (Decimal(-100_000), Decimal("1.1"))
     assert broker.get_account_balance() == 999_500
+
+
+def through(broker: SimBroker, *trades: tuple[int, str | tuple[str, str], str]) -> SimBroker:
+    """Trades in AUDJPY, each at its own quote and USDJPY, an hour apart from Wednesday 14:00."""
+    for n, (size, price, dollar) in enumerate(trades):
+        broker.place_market_order(order(size, "AUDJPY", client_id=f"o{n}"))
+        broker.sync(snapshot(f"12 {14 + n}:00", {"AUDJPY": price, "USDJPY": dollar}))
+    return broker
+
+
+PART = [(100_000, ("97.48", "97.52"), "155.10"), (50_000, ("97.98", "98.02"), "155.00"),
+        (-60_000, ("97.83", "97.87"), "154.80")]  # fmt: skip
+REST = (-90_000, ("98.00", "98.04"), "155.00")
+
+
+def test_first_in_first_out_realises_the_oldest_lot() -> None:
+    # Yen: fifo 60,000 × (97.83 − 97.52) = 18,600; average 60,000 × (97.83 − 97.686667) = 8,600; what the one realised
+    # more is open profit less. At 154.80: 120.155 and 55.556 dollars.
+    fifo, average = (through(venue("AUDJPY", lots=lots), *PART) for lots in ("fifo", "average"))
+    assert [t.amount for t in of_kind(fifo, "fill")] == [0, 0, Decimal("120.16")]
+    assert [t.amount for t in of_kind(average, "fill")] == [0, 0, Decimal("55.56")]
+    kept = fifo.get_positions()["AUDJPY"]
+    assert kept.units == 90_000
+    assert float(kept.average_price) == pytest.approx((40_000 * 97.52 + 50_000 * 98.02) / 90_000, abs=1e-9)
+    assert float(average.get_positions()["AUDJPY"].average_price) == pytest.approx(97.686667, abs=1e-6)
+    assert fifo.nav == pytest.approx(1_000_000 + 120.16 + 4_700 / 154.80, abs=1e-6)
+    assert average.nav == pytest.approx(1_000_000 + 55.56 + 14_700 / 154.80, abs=1e-6)
+    assert abs(fifo.nav - average.nav) <= 0.01
+
+
+def test_in_the_end_both_realise_the_same_but_for_the_conversion() -> None:
+    # 36,800 yen both; fifo had 10,000 of them converted at 154.80 and not at 155.
+    fifo, average = (through(venue("AUDJPY", lots=lots), *PART, REST) for lots in ("fifo", "average"))
+    assert of_kind(fifo, "fill")[-1].amount == Decimal("117.42")  # 40,000 × 0.48 − 50,000 × 0.02 = 18,200 yen
+    assert of_kind(average, "fill")[-1].amount == Decimal("181.94")
+    gained = fifo.get_account_balance() - average.get_account_balance()
+    assert float(gained) == pytest.approx(10_000 * (1 / 154.80 - 1 / 155), abs=0.01)
+    assert fifo.get_positions() == average.get_positions() == {}
+    parts, same = attribute(fifo.log), attribute(average.log)
+    for term in ("spot", "cost", "carry"):
+        assert getattr(parts, term).sum() == pytest.approx(getattr(same, term).sum(), abs=1e-6)
+
+
+def test_double_entry_first_in_first_out() -> None:
+    broker = through(venue("AUDJPY", lots="fifo"), *PART)
+    books = Ledger("USD", broker.log.lots)
+    for transaction in broker.log:
+        books.post(transaction)
+    assert float(books.balance("Income:Trading", "JPY")) == pytest.approx(-18_600, abs=1e-6)
+    assert float(books.balance("Position:AUDJPY", "JPY")) == pytest.approx(-8_801_800, abs=1e-6)
+    assert books.balance("Cash:USD") == Decimal("120.16")
+    assert abs(books.balance("Rounding")) <= Decimal("0.005")
+
+
+def test_a_turn_closes_every_lot_and_opens_one() -> None:
+    broker = through(venue("AUDJPY", lots="fifo"), *PART[:2], (-250_000, ("97.80", "97.84"), "155.00"))
+    # 100,000 × 0.28 − 50,000 × 0.22 = 17,000 yen
+    assert [t.amount for t in of_kind(broker, "fill")] == [0, 0, Decimal("109.68")]
+    position = broker.get_positions()["AUDJPY"]
+    assert (position.units, float(position.average_price)) == (Decimal(-100_000), pytest.approx(97.80))
+
+
+def test_a_stop_follows_the_entry_of_the_lots_that_remain() -> None:
+    def reduced(lots: str) -> SimBroker:
+        broker = venue("EURUSD", lots=lots)
+        for n, (size, price) in enumerate(((100, "1.10"), (100, "1.20"), (-100, "1.20"))):
+            stop = 0.05 if size > 0 else None
+            broker.place_market_order(order(size, client_id=f"o{n}", stop_fraction=stop))
+            broker.sync(snapshot(f"12 {14 + n}:00", {"EURUSD": price}))
+        return broker
+
+    fifo, average = reduced("fifo"), reduced("average")  # entries 1.20 and 1.15, stops at 1.14 and 1.0925
+    for when, price, left in (
+        ("17:00", "1.1401", (100, 100)),
+        ("18:00", "1.1399", (0, 100)),
+        ("19:00", "1.09", (0, 0)),
+    ):
+        for broker, size in zip((fifo, average), left):
+            broker.sync(snapshot(f"12 {when}", {"EURUSD": price}))
+            assert units(broker) == ({"EURUSD": size} if size else {})
+
+
+@pytest.mark.parametrize("lots", ["average", "fifo"])
+@pytest.mark.parametrize("side", [1, -1])
+def test_an_opposite_order_reduces_first_and_opens_no_second_position(lots: str, side: int) -> None:
+    broker = opened(100 * side, "1.10", lots=lots)
+    for n, (size, left) in enumerate(((-40, 60), (-60, 0), (30, 30), (-100, -70), (-10, -80))):
+        broker.place_market_order(order(size * side, client_id=f"o{n}"))
+        broker.sync(snapshot(f"12 15:{n:02}", {"EURUSD": "1.10"}))
+        assert units(broker) == ({"EURUSD": left * side} if left else {})
+        gross = abs(left) * 1.10
+        assert float(broker.account().margin_used) == pytest.approx(gross / 30)
+    # And of two orders at once the second meets what the first left.
+    broker.place_market_order(order(100 * side, client_id="buy"))
+    broker.place_market_order(order(-50 * side, client_id="sell"))
+    broker.sync(snapshot("12 16:00", {"EURUSD": "1.10"}))
+    assert units(broker) == {"EURUSD": -30 * side}
+    assert broker.get_account_balance() == 1_000_000
 
 
 def test_limit_orders() -> None:
@@ -977,6 +1149,16 @@ def test_a_close_out_inside_a_block() -> None:
     attribute(broker.log)
 
 
+def test_a_close_out_inside_a_block_at_the_margin_of_the_pair() -> None:
+    # 10 % of 200,000 × 1.09 is 21,800, half of it 10,900; NAV is 13,000 there and 7,000 at 1.06, below 10,600.
+    broker, clock, _ = stored([1.10, 1.09, 1.06, 1.20], cash=15_000, margin_rates={"EURUSD": 0.1})
+    broker.place_market_order(order(200_000))
+    assert broker.advance(len(clock)) == 3
+    broker.events.clear()
+    broker.advance(len(clock))
+    np.testing.assert_allclose(broker.log.columns().nav, [15_000, 13_000, 7_000, 7_000])
+
+
 def test_the_account_is_as_of_the_last_tick() -> None:
     broker, clock, _ = stored([1.10, 1.11])
     for tick, at in enumerate(clock.at):
@@ -1023,6 +1205,45 @@ def test_a_restored_venue_keeps_positions_stops_and_what_waits() -> None:
     assert other.get_positions() == {}
     assert other.transactions(None) == broker.transactions("00000000-F000")
     assert [t.id for t in other.transactions(None)] == ["00000001-F000"]
+
+
+def test_a_restored_venue_keeps_its_lots() -> None:
+    broker = through(venue("AUDJPY", lots="fifo"), *PART)
+    state = json.loads(json.dumps(broker.state()))
+    assert state["lots"] == {"AUDJPY": [[40_000.0, pytest.approx(97.52)], [50_000.0, pytest.approx(98.02)]]}
+    other = anew(broker, lots="fifo")
+    for one in (broker, other):
+        one.place_market_order(order(-50_000, "AUDJPY", client_id="less"))
+        one.sync(snapshot("12 17:00", {"AUDJPY": "98.02", "USDJPY": "155"}))
+        assert of_kind(one, "fill")[-1].amount == Decimal("129.03")  # 40,000 × 0.50 = 20,000 yen
+        assert float(one.get_positions()["AUDJPY"].average_price) == pytest.approx(98.02)
+    assert anew(broker, "EURUSD", "AUDJPY", lots="fifo").state()["lots"] == {
+        "EURUSD": [], "AUDJPY": [[40_000.0, pytest.approx(98.02)]]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_state_without_lots_is_one_lot_at_the_average(version: int) -> None:
+    state = {**through(venue("AUDJPY"), *PART[:2]).state(), "version": version}
+    if version == 1:
+        del state["lots"]
+    other = SimBroker(lots="fifo")
+    other.restore(state)
+    ((size, price),) = other.state()["lots"]["AUDJPY"]
+    assert (size, price) == (150_000, pytest.approx(97.686667, abs=1e-6))
+    plain = SimBroker()
+    plain.restore(state)
+    for one in (other, plain):
+        one.place_market_order(order(-60_000, "AUDJPY", client_id="less"))
+        one.sync(snapshot("12 16:00", {"AUDJPY": "97.83", "USDJPY": "154.80"}))
+        assert of_kind(one, "fill")[-1].amount == Decimal("55.56")
+
+
+def test_lots_may_be_given_up_for_the_average() -> None:
+    broker = through(venue("AUDJPY", lots="fifo"), *PART)
+    other = anew(broker)
+    assert other.get_positions() == broker.get_positions()
+    assert other.state()["lots"] == {}
 
 
 def test_the_pairs_of_a_restored_venue_may_be_others_in_another_order() -> None:
@@ -1108,31 +1329,3 @@ def test_a_twin_is_laid_out_for_what_is_asked_and_leaves_the_account_alone() -> 
     assert broker.state() == before
     with pytest.raises(ConfigError, match="holds or waits for EURUSD"):
         broker.twin().get_instruments([Pair.parse("GBPUSD")])
-
-
-# --- lots ------------------------------------------------------------------------------------------------------------
-
-
-def test_first_in_first_out_realises_the_oldest_lots_and_nav_is_the_same() -> None:
-    """1,000 at 1.10 and 1,000 at 1.20, then 1,500 sold at 1.30: by hand 1,000·0.20 + 500·0.10 = 250 against
-    1,500·(1.30 − 1.15) = 225, and 500 are left at 1.20 or 1.15.
-    """
-    booked, left, navs = {}, {}, {}
-    for lots in ("average", "fifo"):
-        broker = venue("EURUSD", lots=lots)
-        for at, (units, price) in enumerate([(1000, "1.10"), (1000, "1.20"), (-1500, "1.30")]):
-            broker.place_market_order(order(units, client_id=f"{at}"))
-            broker.sync(snapshot(f"12 14:0{at}", {"EURUSD": price}))
-        fills = [t for t in broker.transactions(None) if t.kind == "fill"]
-        booked[lots] = [t.amount for t in fills]
-        left[lots] = broker.get_positions()["EURUSD"].average_price
-        navs[lots] = broker.account().nav
-        again = SimBroker(lots=lots)
-        again.restore(broker.state())
-        again.place_market_order(order(-500, client_id="rest"))
-        again.sync(snapshot("12 14:09", {"EURUSD": "1.30"}))
-        [last] = [t for t in again.transactions(None) if t.kind == "fill"]
-        assert sum([*booked[lots], last.amount]) == 300  # a round trip is a round trip
-    assert booked == {"average": [0, 0, 225], "fifo": [0, 0, 250]}
-    assert (float(left["average"]), float(left["fifo"])) == (pytest.approx(1.15), pytest.approx(1.20))
-    assert float(navs["average"]) == pytest.approx(float(navs["fifo"]), abs=1e-9)

@@ -16,6 +16,7 @@ from fxcarry.costs import Costs
 from fxcarry.errors import LedgerError
 from fxcarry.financing import BenchmarkFinancing, PairRateFinancing
 from fxcarry.ledger import Attribution, Ledger, attribute
+from fxcarry.lots import MATCHINGS
 from fxcarry.model import Order, Pair, Quote, Rate, Snapshot, Transaction, minor_digits, to_decimal
 from fxcarry.simulation import SimBroker
 
@@ -28,9 +29,10 @@ LONG_AGO = datetime(2004, 1, 1, tzinfo=UTC)
 
 accounts = st.sampled_from(sorted(CASH))
 seeds = st.integers(0, 2**32 - 1)
+matchings = st.sampled_from(MATCHINGS)
 
 
-def lived(account: str, seed: int, leverage: float = 2.0) -> SimBroker:
+def lived(account: str, seed: int, leverage: float = 2.0, lots: Any = "average") -> SimBroker:
     """A venue after some weeks of snapshots at odd times, with spreads, orders, rolls and holidays at random."""
     random = np.random.default_rng(seed)
     long, short = ({p: round(random.uniform(-0.1, 0.1), 4) for p in TRADED} for _ in range(2))
@@ -40,6 +42,7 @@ def lived(account: str, seed: int, leverage: float = 2.0) -> SimBroker:
         account_currency=account,
         financing=financing,
         costs=Costs(spread_multiplier=0.0, commission_bps=float(random.choice([0.0, 0.3]))),
+        lots=lots,
     )
     broker.get_instruments([Pair.parse(p) for p in TRADED])
     at = datetime(2005, 1, 3, tzinfo=UTC) + timedelta(days=int(random.integers(0, 24 * 365)))
@@ -81,9 +84,9 @@ def marks_of(columns: Any) -> list[int]:
 
 
 @quick
-@given(accounts, seeds, st.sampled_from([2.0, 20.0]))
-def test_the_parts_are_the_whole_to_the_cent(account: str, seed: int, leverage: float) -> None:
-    broker = lived(account, seed, leverage)
+@given(accounts, seeds, st.sampled_from([2.0, 20.0]), matchings)
+def test_the_parts_are_the_whole_to_the_cent(account: str, seed: int, leverage: float, lots: str) -> None:
+    broker = lived(account, seed, leverage, lots)
     books, transactions = attribute(broker.log), list(broker.transactions(None))
     half = 0.5 / 10 ** minor_digits(account)
     change = np.diff(books.nav, prepend=float(CASH[account]))
@@ -144,7 +147,7 @@ def test_each_part_by_its_own_formula(account: str, seed: int) -> None:
 def posted(broker: SimBroker) -> Ledger:
     """The log in double entry, with the opening deposit."""
     account = broker.account_currency
-    ledger = Ledger(account)
+    ledger = Ledger(account, broker.log.lots)
     deposit = Decimal(CASH[account])
     ledger.post(Transaction(id="0", at=LONG_AGO, kind="transfer", amount=deposit, currency=account))
     for transaction in broker.log:
@@ -180,9 +183,9 @@ def test_cash_is_the_same_in_the_ledger_the_log_and_at_the_venue(account: str, s
 
 
 @quick
-@given(accounts, seeds)
-def test_nav_from_the_ledger_alone(account: str, seed: int) -> None:
-    broker = lived(account, seed)
+@given(accounts, seeds, matchings)
+def test_nav_from_the_ledger_alone(account: str, seed: int, lots: str) -> None:
+    broker = lived(account, seed, lots=lots)
     ledger, columns = posted(broker), broker.log.columns()
     nav = float(ledger.balance(f"Cash:{account}"))
     for j, name in enumerate(TRADED):
@@ -193,6 +196,9 @@ def test_nav_from_the_ledger_alone(account: str, seed: int) -> None:
         assert ledger.balance(f"Trading:{name}", pair.base) == -base
         nav += float(base) * columns.base_value[-1, j] + float(quote) * columns.conversion[-1, j]
     assert nav == pytest.approx(float(broker.account().nav), abs=1e-4)
+    half = Decimal(5) / 10 ** (minor_digits(account) + 1)
+    fills = sum(t.kind == "fill" for t in broker.log)
+    assert abs(ledger.balance("Rounding")) <= half * fills + Decimal("1e-6")
 
 
 @quick

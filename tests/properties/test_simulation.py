@@ -27,6 +27,7 @@ from fxcarry.financing import (
 )
 from fxcarry.frictions import Frictions
 from fxcarry.ledger import attribute
+from fxcarry.lots import MATCHINGS
 from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.model import (
     Account,
@@ -53,6 +54,11 @@ accounts = st.sampled_from(sorted(CASH))
 seeds = st.integers(0, 2**32 - 1)
 rates = st.floats(-0.02, 0.3, allow_nan=False).map(lambda r: round(r, 5))
 sides = st.sampled_from([1, -1])
+matchings = st.sampled_from(MATCHINGS)
+margins = st.one_of(
+    st.none(),
+    st.dictionaries(st.sampled_from(PAIRS), st.sampled_from([0.01, 0.02, 0.05, 0.2, 1.0]), min_size=1),
+)
 cuts = st.sets(st.integers(0, 30), min_size=1)
 trade_dates = st.dates(date(2005, 1, 3), date(2029, 12, 31)).filter(lambda day: day.weekday() < 5)
 
@@ -146,10 +152,13 @@ def make(
         slippage_bps=float(random.choice([0.0, 0.5])),
         commission_bps=float(random.choice([0.0, 0.3])),
     )
-    about: dict[str, Any] = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
-    if random.integers(2):
-        about["margin_rates"] = {name: float(random.choice([0.02, 0.1])) for name in PAIRS[::2]}
+    about = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
     return Case(account, history, clock, orders, about, stops)
+
+
+def on_terms(case: Case, **terms: Any) -> Case:
+    """The same market and orders at a venue of other terms."""
+    return attrs.evolve(case, about={**case.about, **terms})
 
 
 def give(broker: SimBroker, orders: Sequence[Order]) -> None:
@@ -210,11 +219,11 @@ def run(case: Case, mode: Mode) -> SimBroker:
 
 
 @quick
-@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans())
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), margins, matchings)
 def test_blocks_ticks_and_snapshots_give_the_same_account(
-    account: str, seed: int, leverage: float, balances: bool
+    account: str, seed: int, leverage: float, balances: bool, rates: dict[str, float] | None, lots: str
 ) -> None:
-    case = make(account, seed, leverage=leverage, balances=balances)
+    case = on_terms(make(account, seed, leverage=leverage, balances=balances), margin_rates=rates, lots=lots)
     blocks = run(case, "blocks")
     wanted = blocks.log.columns()
     booked = [(t.kind, t.at, t.instrument, t.amount, t.trade_date) for t in blocks.transactions(None)]
@@ -268,16 +277,23 @@ def parted(case: Case, cuts: set[int]) -> tuple[list[Any], list[Transaction]]:
 
 
 @quick
-@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), cuts, st.booleans())
+@given(accounts, seeds, st.sampled_from([3.0, 30.0]), st.booleans(), cuts, st.booleans(), margins, matchings)
 def test_a_venue_restored_from_text_goes_on_to_the_bit(
-    account: str, seed: int, leverage: float, balances: bool, cuts: set[int], is_rough: bool
+    account: str,
+    seed: int,
+    leverage: float,
+    balances: bool,
+    cuts: set[int],
+    is_rough: bool,
+    rates: dict[str, float] | None,
+    lots: str,
 ) -> None:
-    case = make(account, seed, leverage=leverage, balances=balances)
+    case = on_terms(make(account, seed, leverage=leverage, balances=balances), margin_rates=rates, lots=lots)
     if is_rough:
         rough = Frictions(
             latency=timedelta(hours=7), largest_fill=CASH[account] / 3, reject_rate=0.2, closed_market="wait"
         )
-        case = attrs.evolve(case, about={**case.about, "frictions": rough})
+        case = on_terms(case, frictions=rough)
     whole, restored = parted(case, set()), parted(case, cuts)
     for one, other in zip(whole[0], restored[0]):
         assert repr(one) == repr(other)  # NaN, where flat, equals NaN
@@ -538,21 +554,23 @@ def test_a_limit_is_kept(account: str, seed: int) -> None:
 
 
 @quick
-@given(accounts, seeds, st.booleans())
-def test_nav_is_cash_and_open_profit_and_exposures_sum_to_nothing(account: str, seed: int, spreads: bool) -> None:
-    case = make(account, seed, spreads=spreads)
+@given(accounts, seeds, st.booleans(), margins, matchings)
+def test_nav_is_cash_and_open_profit_and_exposures_sum_to_nothing(
+    account: str, seed: int, spreads: bool, rates: dict[str, float] | None, lots: str
+) -> None:
+    case = on_terms(make(account, seed, spreads=spreads), margin_rates=rates, lots=lots)
     broker = run(case, "ticks")
     state, columns = broker.account(), broker.log.columns()
     worth = {account: 1.0}
     for pair, base, quote in zip(map(Pair.parse, PAIRS), columns.base_value[-1], columns.conversion[-1]):
         worth[pair.base], worth[pair.quote] = float(base), float(quote)
     net = dict.fromkeys(LEVEL, 0.0)
-    margin, rates = 0.0, case.about.get("margin_rates", {})
+    margin = 0.0
     for name, position in state.positions.items():
         pair = Pair.parse(name)
         net[pair.base] += float(position.units) * worth[pair.base]
         net[pair.quote] -= float(position.units * position.average_price) * worth[pair.quote]
-        margin += abs(float(position.units)) * worth[pair.base] * rates.get(name, 1 / 30)
+        margin += abs(float(position.units)) * worth[pair.base] * (rates or {}).get(name, 1 / 30)
     nav = float(state.nav)
     # What is owned less what is owed, over all currencies, is the open profit: nothing on the day it was opened.
     assert nav == pytest.approx(float(state.cash) + sum(net.values()), rel=1e-9)
@@ -562,6 +580,46 @@ def test_nav_is_cash_and_open_profit_and_exposures_sum_to_nothing(account: str, 
     assert account not in state.current_weights
     assert sum(exposure.values()) + own + float(state.cash) == pytest.approx(nav, rel=1e-9)
     assert float(state.margin_used) == pytest.approx(margin, rel=1e-9)
+
+
+@quick
+@given(accounts, seeds, margins)
+def test_what_is_open_is_above_the_close_out_and_what_was_closed_out_was_not(
+    account: str, seed: int, rates: dict[str, float] | None
+) -> None:
+    case = on_terms(make(account, seed, leverage=30.0), margin_rates=rates)
+    broker = run(case, "blocks")
+    columns, closed = broker.log.columns(), {}
+    required = np.abs(columns.units) * columns.base_value @ np.array([(rates or {}).get(p, 1 / 30) for p in PAIRS])
+    assert (columns.nav[required > 0] > 0.5 * required[required > 0] * (1 - 1e-12)).all()
+    for fill in broker.log.fills:
+        if fill.order.reason == "margin close-out":
+            size = abs(fill.units) * columns.base_value[fill.tick, fill.instrument]
+            rate = (rates or {}).get(PAIRS[fill.instrument], 1 / 30)
+            closed[fill.tick] = closed.get(fill.tick, 0.0) + size * rate
+    for tick, margin in closed.items():  # closing costs half a spread at most 20 + 20 bp, and a commission
+        assert columns.nav[tick] <= 0.5 * margin
+
+
+@quick
+@given(accounts, seeds, st.booleans())
+def test_lots_change_what_is_realised_and_no_more(account: str, seed: int, spreads: bool) -> None:
+    case = make(account, seed, spreads=spreads)
+    orders = {t: [attrs.evolve(o, stop_fraction=None) for o in given_] for t, given_ in case.orders.items()}
+    case = attrs.evolve(case, orders=orders)  # a stop follows the entry, which lots move
+    fifo, average = (run(on_terms(case, lots=lots), "blocks") for lots in ("fifo", "average"))
+    np.testing.assert_array_equal(fifo.log.columns().units, average.log.columns().units)
+    one, other = attribute(fifo.log), attribute(average.log)
+    for term in ("spot", "carry", "cost"):
+        np.testing.assert_allclose(getattr(one, term), getattr(other, term), rtol=1e-9, atol=1e-5)
+    own = [j for j, pair in enumerate(PAIRS) if pair.endswith(account)]
+    fills = {name: [f for f in broker.log.fills if f.instrument in own] for name, broker in
+             (("fifo", fifo), ("average", average))}  # fmt: skip
+    held = average.log.columns().units[-1]
+    for j in own:
+        realised = {name: sum(f.realized for f in of if f.instrument == j) for name, of in fills.items()}
+        if not held[j]:  # once flat, both realised all there was
+            assert realised["fifo"] == pytest.approx(realised["average"], rel=1e-9, abs=1e-5)
 
 
 @quick

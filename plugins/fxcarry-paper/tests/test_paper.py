@@ -35,6 +35,11 @@ LEVEL = {"EURUSD": 1.1, "USDJPY": 150.0, "AUDUSD": 0.65}
 ABOUT: dict[str, Any] = {"cash": 100_000, "costs": Costs(commission_bps=0.2), "financing": BenchmarkFinancing(0.01)}
 BEGIN = datetime(2025, 3, 10, 11, tzinfo=UTC)  # a Monday; 17:00 New York is 21:00
 ROUGH = Frictions(latency=timedelta(hours=6), largest_fill=9_000, reject_rate=0.2, seed=3, conversion_fee=0.005)
+TERMS: list[dict[str, Any]] = [
+    {},
+    {"frictions": ROUGH},
+    {"lots": "fifo", "margin_rates": {"EURUSD": 0.2, "USD/JPY": 0.1}},
+]
 
 
 def market(count: int) -> list[Snapshot]:
@@ -121,24 +126,53 @@ def whole(count: int, **about: Any) -> tuple[Any, list[Transaction], dict[str, A
 # --- the same as the simulated venue ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frictions", [None, ROUGH])
-def test_it_is_the_simulated_venue_to_the_bit(broker: PaperBroker, path: Path, frictions: Frictions | None) -> None:
+@pytest.mark.parametrize("terms", TERMS)
+def test_it_is_the_simulated_venue_to_the_bit(broker: PaperBroker, path: Path, terms: dict[str, Any]) -> None:
     broker.close()
-    made = paper(path.with_name("other"), frictions=frictions)
+    made = paper(path.with_name("other"), **terms)
     go_on(made, market(40))
-    assert outcome(made, 40) == whole(40, frictions=frictions)
+    assert outcome(made, 40) == whole(40, **terms)
     assert len(made.transactions(None)) > 30
     made.close()
 
 
-@pytest.mark.parametrize("frictions", [None, ROUGH])
-def test_stopped_and_started_at_every_snapshot_it_is_still_the_same(path: Path, frictions: Frictions | None) -> None:
+@pytest.mark.parametrize("terms", TERMS)
+def test_stopped_and_started_at_every_snapshot_it_is_still_the_same(path: Path, terms: dict[str, Any]) -> None:
     for count in range(1, 31):
-        made = paper(path, frictions=frictions)
+        made = paper(path, **terms)
         go_on(made, market(count))
         made.close()
-    made = paper(path, frictions=frictions)
-    assert outcome(made, 30) == whole(30, frictions=frictions)
+    made = paper(path, **terms)
+    assert outcome(made, 30) == whole(30, **terms)
+    made.close()
+
+
+def test_terms_change_what_they_should() -> None:
+    (_, plain, _), (_, own, _) = whole(40), whole(40, **TERMS[2])
+    assert [t.units for t in plain if t.kind == "fill"] != [t.units for t in own if t.kind == "fill"]  # closed out
+    (_, average, _), (_, fifo, _) = whole(40), whole(40, lots="fifo")
+    assert [t.amount for t in average] != [t.amount for t in fifo]
+
+
+@pytest.mark.parametrize("lots", ["average", "fifo"])
+def test_a_file_from_before_there_were_lots_goes_on(path: Path, lots: str) -> None:
+    made = paper(path)
+    go_on(made, market(8))
+    made.close()
+    file = sqlite3.connect(path)
+    (text,) = file.execute("SELECT state FROM account").fetchone()
+    state = json.loads(text)
+    del state["lots"]
+    file.execute("UPDATE account SET state = ?", (json.dumps({**state, "version": 1}),))
+    file.commit()
+    file.close()
+    made = paper(path, lots=lots)
+    go_on(made, market(20))
+    if lots == "average":
+        assert outcome(made, 20) == whole(20)
+    else:
+        held = {name: p.units for name, p in made.get_positions().items()}
+        assert {n: sum(size for size, _ in own) for n, own in made.state()["lots"].items() if own} == held != {}
     made.close()
 
 

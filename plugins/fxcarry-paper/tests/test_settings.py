@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ import pytest
 from fxcarry import Engine, MemoryFeed, SimBroker, backtest, plugins
 from fxcarry.build import build, resolve
 from fxcarry.clock import SteppedClock
-from fxcarry.config import Config, load_config
+from fxcarry.config import Config, effective, load_config, structure, to_toml
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.frictions import Frictions
 from fxcarry.market import from_ns
+from fxcarry.model import Pair
 from fxcarry.plugins import Registry
 from fxcarry.risk import default_rules
 from fxcarry.strategies import Baseline
@@ -35,6 +38,7 @@ markup = 0.02
 use = "paper"
 path = "{path}"
 margin_rate = 0.05
+lots = "fifo"
 latency = 2.5
 largest_fill = 1_000_000
 closed_market = "wait"
@@ -42,6 +46,10 @@ conversion_fee = 0.005
 rollover_spread = 5
 crisis_spread = 3
 crises = [["2008-09-15", "2008-12-31"]]
+
+[broker.margin_rates]
+USDJPY = 0.1
+"EUR/CHF" = 1
 
 [strategies.baseline]
 use = "baseline"
@@ -68,6 +76,7 @@ def test_an_engine_trades_on_the_account_of_the_file(config: Config, tmp_path: P
     broker = engine.broker
     assert isinstance(broker, PaperBroker)
     assert (broker.account_id, broker.account_currency, broker.margin_rate) == ("paper", "USD", 0.05)
+    assert (broker.lots, broker.margin_rates) == ("fifo", {Pair("USD", "JPY"): 0.1, Pair("EUR", "CHF"): 1.0})
     assert broker.get_account_balance() == 50_000
     assert (broker.costs, broker.financing) == (config.costs, config.financing)
     assert broker.frictions == Frictions(
@@ -81,6 +90,20 @@ def test_an_engine_trades_on_the_account_of_the_file(config: Config, tmp_path: P
     )
     assert (tmp_path / "paper.sqlite").exists()
     broker.close()
+
+
+def test_the_settings_in_force_are_written_and_read_again(config: Config, registry: Registry) -> None:
+    text = to_toml(effective(config))
+    assert "[broker.margin_rates]\nUSDJPY = 0.1\n" in text
+    assert structure(tomllib.loads(text), registry) == config
+
+
+def test_a_backtest_keeps_the_books_of_the_venues_lots(config: Config) -> None:
+    feed = MemoryFeed(market_history(days=250))
+    run = backtest(Baseline(), config=config, feed=feed, start=from_ns(feed.history(None, None).times[2]))
+    assert run.ledger.lots == "fifo"
+    assert len(run.trades) > 20
+    assert abs(run.ledger.balance("Rounding")) <= len(run.trades) * Decimal("0.005")
 
 
 def test_a_backtest_runs_on_the_same_venue_without_the_file(config: Config, tmp_path: Path) -> None:
