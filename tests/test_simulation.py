@@ -272,7 +272,7 @@ def test_a_close_out_cancels_what_waits_and_closes_every_position() -> None:
     assert broker.get_account_balance() == 10_000 - 5_000 - 4_000
 
 
-def test_each_pair_has_its_own_margin() -> None:
+def test_one_pair_at_its_own_margin_and_another_at_the_usual() -> None:
     # 200,000 EURUSD at 1/30 and 50,000 USDJPY at 5 %: 7,333.33 + 2,500. Closed out where
     # 10,000 + 200,000 (P − 1.1) = (200,000 P / 30 + 2,500) / 2: P = 211,250 / 196,666.67 = 1.07415254.
     def held(**about: Any) -> SimBroker:
@@ -763,6 +763,20 @@ def test_a_turn_closes_every_lot_and_opens_one() -> None:
     assert [t.amount for t in of_kind(broker, "fill")] == [0, 0, Decimal("109.68")]
     position = broker.get_positions()["AUDJPY"]
     assert (position.units, float(position.average_price)) == (Decimal(-100_000), pytest.approx(97.80))
+
+
+@pytest.mark.parametrize("sizes", [("0.6", "0.7", "0.7", "-2.0"), ("0.7", "0.4", "0.7", "-1.8")])
+def test_fractions_of_a_unit_leave_lots_as_the_position_is(sizes: tuple[str, ...]) -> None:
+    # As floats the first end at −2e-16 with every lot closed, the second at nothing with −1e-16 left of a lot.
+    broker = venue("EURUSD", lots="fifo")
+    for n, size in enumerate((*sizes, "1000")):
+        broker.place_market_order(order(size, client_id=f"o{n}"))
+        broker.sync(snapshot(f"12 {14 + n}:00", {"EURUSD": "1.10" if size != "1000" else "1.20"}))
+        if n == 3:
+            held = float(broker.get_positions()["EURUSD"].units) if broker.get_positions() else 0.0
+            assert sum(size for size, _ in broker.state()["lots"]["EURUSD"]) == held == pytest.approx(0, abs=1e-12)
+    assert float(broker.get_positions()["EURUSD"].average_price) == pytest.approx(1.20)
+    assert broker.nav == pytest.approx(1_000_000)
 
 
 def test_a_stop_follows_the_entry_of_the_lots_that_remain() -> None:

@@ -28,6 +28,9 @@ class OpenLots(Generic[Number]):
     def __init__(self, lots: Iterable[tuple[Number, Number]] = ()) -> None:
         self._lots: deque[tuple[Number, Number]] = deque(lots)
 
+    def __len__(self) -> int:
+        return len(self._lots)
+
     def __iter__(self) -> Iterator[tuple[Number, Number]]:
         return iter(self._lots)
 

@@ -540,11 +540,11 @@ class SimBroker:
             price, conversion = -closing[count + j] if traded > 0 else closing[j], worth[count + j]
             now, average, realized = held + traded, entry, 0.0
             if all_lots:
-                realized = all_lots[j].trade(traded, price)
-                if now:
-                    average = all_lots[j].average
-                else:
-                    average, all_lots[j] = 0.0, OpenLots()
+                lots = all_lots[j]
+                realized = lots.trade(traded, price)
+                if not (now and lots):  # flat, or nearly: fractions of a unit add up to dust
+                    all_lots[j] = lots = OpenLots([(now, price)] if now else ())
+                average = lots.average if now else 0.0
             elif traded * held < 0:
                 closed = -traded if abs(traded) < abs(held) else held
                 realized = (price - entry) * closed
