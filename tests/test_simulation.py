@@ -224,32 +224,16 @@ def test_closeout_price_of_a_short() -> None:
     assert 10_000 - 200_000 * (price - 1.10) == pytest.approx(0.5 / 30 * 200_000 * price, abs=1e-6)
 
 
-@pytest.mark.parametrize(("price", "is_open"), [("0.961905", True), ("0.961904", False)])
-def test_each_pair_has_its_own_margin(price: str, is_open: bool) -> None:
-    """100,000 EURUSD at 1.10 and 1/30, 20,000 GBPUSD at 1.25 and a quarter, on 10,000.
-
-    Margin 3,666.67 + 6,250. With P of GBPUSD, 10,000 − 20,000·(1.25 − P) = ½·(3,666.67 + 5,000·P) at P = 0.9619048.
-    """
+def test_an_emergency_closes_the_largest_margin_first_not_the_largest_position() -> None:
+    """100,000 EURUSD at 1.10 and 1/30 bind 3,666.67; 20,000 GBPUSD at 1.25 and a quarter 6,250."""
     broker = SimBroker(cash=10_000, margin_rates={"GBP/USD": 0.25})
-    instruments = broker.get_instruments([Pair("EUR", "USD"), Pair("GBP", "USD")])
-    assert instruments["GBPUSD"].margin_rate == Decimal("0.25")
-    assert float(instruments["EURUSD"].margin_rate) == pytest.approx(1 / 30)
+    broker.get_instruments([Pair("EUR", "USD"), Pair("GBP", "USD")])
     quotes = {"EURUSD": "1.10", "GBPUSD": "1.25"}
     broker.sync(snapshot("12 14:00", quotes))
     broker.place_market_order(order(100_000, client_id="e"))
     broker.place_market_order(order(20_000, "GBPUSD", client_id="g"))
-    account = broker.sync(snapshot("12 14:01", quotes))
-    assert float(account.margin_used) == pytest.approx(9_916.666667, abs=1e-6)
-    assert [r.instrument for r in broker.twin().close_all_positions()] == ["GBPUSD", "EURUSD"]  # by margin, not size
-    broker.sync(snapshot("12 15:00", {"EURUSD": "1.10", "GBPUSD": price}))
-    assert bool(broker.get_positions()) is is_open
-
-
-def test_a_margin_rate_that_is_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"margin_rates\.EUR/USD is 0"):
-        SimBroker(margin_rates={"EUR/USD": 0.0})
-    with pytest.raises(ConfigError, match="not a currency pair"):
-        SimBroker(margin_rates={"EURO": 0.1})
+    broker.sync(snapshot("12 14:01", quotes))
+    assert [r.instrument for r in broker.close_all_positions()] == ["GBPUSD", "EURUSD"]
 
 
 def test_everything_is_closed_at_half_the_margin() -> None:
@@ -1359,31 +1343,3 @@ def test_a_twin_is_laid_out_for_what_is_asked_and_leaves_the_account_alone() -> 
     assert broker.state() == before
     with pytest.raises(ConfigError, match="holds or waits for EURUSD"):
         broker.twin().get_instruments([Pair.parse("GBPUSD")])
-
-
-# --- lots ------------------------------------------------------------------------------------------------------------
-
-
-def test_first_in_first_out_realises_the_oldest_lots_and_nav_is_the_same() -> None:
-    """1,000 at 1.10 and 1,000 at 1.20, then 1,500 sold at 1.30: by hand 1,000·0.20 + 500·0.10 = 250 against
-    1,500·(1.30 − 1.15) = 225, and 500 are left at 1.20 or 1.15.
-    """
-    booked, left, navs = {}, {}, {}
-    for lots in ("average", "fifo"):
-        broker = venue("EURUSD", lots=lots)
-        for at, (units, price) in enumerate([(1000, "1.10"), (1000, "1.20"), (-1500, "1.30")]):
-            broker.place_market_order(order(units, client_id=f"{at}"))
-            broker.sync(snapshot(f"12 14:0{at}", {"EURUSD": price}))
-        fills = [t for t in broker.transactions(None) if t.kind == "fill"]
-        booked[lots] = [t.amount for t in fills]
-        left[lots] = broker.get_positions()["EURUSD"].average_price
-        navs[lots] = broker.account().nav
-        again = SimBroker(lots=lots)
-        again.restore(broker.state())
-        again.place_market_order(order(-500, client_id="rest"))
-        again.sync(snapshot("12 14:09", {"EURUSD": "1.30"}))
-        [last] = [t for t in again.transactions(None) if t.kind == "fill"]
-        assert sum([*booked[lots], last.amount]) == 300  # a round trip is a round trip
-    assert booked == {"average": [0, 0, 225], "fifo": [0, 0, 250]}
-    assert (float(left["average"]), float(left["fifo"])) == (pytest.approx(1.15), pytest.approx(1.20))
-    assert float(navs["average"]) == pytest.approx(float(navs["fifo"]), abs=1e-9)

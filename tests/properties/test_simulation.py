@@ -152,9 +152,7 @@ def make(
         slippage_bps=float(random.choice([0.0, 0.5])),
         commission_bps=float(random.choice([0.0, 0.3])),
     )
-    about: dict[str, Any] = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
-    if random.integers(2):
-        about["margin_rates"] = {name: float(random.choice([0.02, 0.1])) for name in PAIRS[::2]}
+    about = {"financing": financing, "costs": costs, "cash": CASH[account], "account_currency": account}
     return Case(account, history, clock, orders, about, stops)
 
 
