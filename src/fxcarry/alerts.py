@@ -40,6 +40,8 @@ class AlertKind(StrEnum):
     FEED_ERROR = "feed-error"
     BROKER_ERROR = "broker-error"
     ORDER_REJECTED = "order-rejected"
+    ORDER_WAITING = "order-waiting"
+    LATE_FILL = "late-fill"
     ORDER_UNKNOWN = "order-unknown"
     RECONCILIATION_BREAK = "reconciliation-break"
     CLOCK_JUMP = "clock-jump"

@@ -51,6 +51,7 @@ from fxcarry.universe import Universe
 
 Progress = Callable[[int, int], None]
 _SETTLED = timedelta(seconds=60)  # from then on an order that the venue does not know never arrived
+_LONG = timedelta(minutes=5)  # an order that waits at a venue elsewhere is told from then on
 _FROZEN = 60.0  # open-market minutes
 _TOLD = frozenset({"QUOTE_STALE", "PRICE_NOT_CONFIRMED", "MARGIN_NEAR_CLOSEOUT", "ORDER_TOO_LARGE", "DUPLICATE_ORDER"})
 """Codes of findings that a person should know of although they close nothing."""
@@ -140,6 +141,7 @@ class Engine(Decider):
         # What live steps know of the venue.
         self._is_open = False  # the book is opened at the first
         self._is_unsure = False  # the last step failed: memory may be ahead of the journal
+        self._long_waiting: dict[str, str] = {}  # instruments of the orders that were told to wait, by client id
         self._looked: datetime | None = None  # the last look that was finished
         self._adopted: Preview | None = None  # a plan to be carried out at the next
         self._reconciliation: Reconciliation | None = None
@@ -296,6 +298,7 @@ class Engine(Decider):
             self._transition(self.state)
         if isinstance(broker, Remote):
             broker.note(fresh)
+            self._tell_of_late_fills(fresh, snapshot.at)
         if broker.events:
             self._note_events()
         self._stand_again(missed - {name for name, _ in self.state.stopped})
@@ -489,10 +492,35 @@ class Engine(Decider):
         for name in sorted(self._blocked - unknown):
             self.alerts.end(at, AlertKind.ORDER_UNKNOWN, f"unknown {name}", f"the venue has answered about {name}")
         self._blocked = frozenset(unknown)
+        if isinstance(broker, Remote):
+            self._tell_of_waiting(found, at)
         ended = UNFILLED if isinstance(broker, Remote) else {OrderStatus.REJECTED}
         lost = [c for c, result in found.items() if result.status in ended]
         missed = {order.instrument for _, order in journal.intended(lost) if order.reason == "rebalance"}
         return list(found.values()), missed
+
+    def _tell_of_waiting(self, found: Mapping[str, OrderResult], at: datetime) -> None:
+        """Alerts of orders that a venue elsewhere has not filled for minutes; what is left of them stays there."""
+        waiting = {c for c, result in found.items() if result.status in (OrderStatus.WORKING, OrderStatus.PARTIAL)}
+        for planned, order in self.journal.intended(waiting):
+            if at - planned >= _LONG:
+                left = (order.units - found[order.client_id].filled_units).normalize()
+                message = f"{left:+,f} of {order.units:+,f} {order.instrument} are not filled after {at - planned}"
+                self.alerts.tell(at, AlertKind.ORDER_WAITING, "warning", message, key=f"waiting {order.client_id}")
+                self._long_waiting[order.client_id] = order.instrument
+        for client_id in self._long_waiting.keys() - waiting:
+            message = f"the order in {self._long_waiting.pop(client_id)} waits no longer"
+            self.alerts.end(at, AlertKind.ORDER_WAITING, f"waiting {client_id}", message)
+
+    def _tell_of_late_fills(self, fresh: Sequence[Transaction], at: datetime) -> None:
+        """Alerts of fills of orders that were over, as far as the venue had told."""
+        fills = [t for t in fresh if t.kind == "fill" and t.client_id]
+        known = self.journal.outcomes({t.client_id for t in fills}) if fills else {}
+        for t in fills:
+            if t.client_id in known and known[t.client_id].status in UNFILLED:
+                what = known[t.client_id].status
+                message = f"{t.units:+,f} {t.instrument} were filled after the order was {what}; they are in the book"
+                self.alerts.tell(at, AlertKind.LATE_FILL, "warning", message)
 
     def _reconcile(self, account: Account, fresh: Sequence[Transaction]) -> None:
         """Compare the venue's account with the book its transactions make; a pair that differs opens nothing."""

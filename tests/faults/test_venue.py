@@ -18,7 +18,7 @@ import pytest
 from fxcarry.alerts import Alerts
 from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
-from fxcarry.daemon import take_over
+from fxcarry.daemon import Daemon, take_over
 from fxcarry.engine import Engine
 from fxcarry.errors import BrokerUnavailable, ConfigError
 from fxcarry.feeds import MemoryFeed
@@ -244,16 +244,20 @@ def test_an_order_lost_on_the_way_blocks_its_pair_for_a_minute_and_is_then_decid
     assert len(ids) == len(set(ids)) == 2  # a true second attempt has another id
 
 
-def test_a_venue_down_for_an_hour_loses_nothing(desk: tuple[FakeBroker, Engine, SqliteJournal]) -> None:
+def test_a_venue_down_for_an_hour_is_told_loses_nothing_and_is_traded_again(
+    desk: tuple[FakeBroker, Engine, SqliteJournal],
+) -> None:
     broker, engine, journal = desk
-    engine.step(LOOKS[0])
-    engine.step(DECISION)
+    daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(journal.path))
+    daemon.run([LOOKS[0], DECISION])
     held = units(broker)
     broker.fail("*", "unavailable", 60)
-    for minute in range(1, 61):
-        with pytest.raises(BrokerUnavailable, match="503"):
-            engine.step(DECISION + timedelta(minutes=minute))
-    engine.step(DECISION + timedelta(minutes=61))
+    assert daemon.run([DECISION + timedelta(minutes=minute) for minute in range(1, 61)]) == 0
+    told = [(row["severity"], row["message"]) for row in journal.table("alerts") if row["kind"] == "broker-error"]
+    assert [severity for severity, _ in told] == ["warning", "critical"]  # once, and once more after five minutes
+    assert "503: the venue is down for maintenance; nothing is sent, stops at the venue stay" in told[0][1]
+    assert daemon.run([DECISION + timedelta(minutes=61)]) == 1
+    assert "looks succeed again, after 1:00:00 without" in alerts(journal, "broker-error")[-1]
     assert units(broker) == held
     assert is_target(held)
     assert engine.state.trading is TradingState.ACTIVE
@@ -347,11 +351,14 @@ def test_half_a_fill_and_then_silence_waits_and_is_replaced_at_the_next_decision
     assert journal.unresolved() == [journal.orders[0].client_id]  # not forgotten
     assert len(journal.orders) == 2  # nor sent a second time
     assert units(broker)["AUDUSD"] == int(journal.orders[0].units) // 2
+    [told] = alerts(journal, "order-waiting")
+    assert "AUDUSD are not filled after 1 day" in told
     engine.command("flatten", LOOKS[-1])
     for minute in (1, 2, 3):
         engine.step(LOOKS[-1] + timedelta(minutes=minute))
     assert units(broker) == {}
     assert journal.unresolved() == []
+    assert alerts(journal, "order-waiting")[-1] == "the order in AUDUSD waits no longer"
 
 
 def test_a_fill_that_comes_after_the_cancel_is_seen_before_anything_is_sent(
@@ -368,6 +375,8 @@ def test_a_fill_that_comes_after_the_cancel_is_seen_before_anything_is_sent(
         engine.step(DECISION + timedelta(minutes=minute))
     assert int(journal.orders[0].units) == units(broker)["AUDUSD"]  # filled all the same
     assert engine.state.locked == frozenset()  # and booked
+    [told] = alerts(journal, "late-fill")
+    assert told.endswith("AUDUSD were filled after the order was cancelled; they are in the book")
     engine.command("resume", DECISION)
     engine.step(DECISION + timedelta(minutes=4))
     assert is_target(units(broker))  # bought once

@@ -138,6 +138,10 @@ class MemoryJournal:
         plans = [(plan.at, plan) for plan in self.plans if isinstance(plan, Plan)]
         return [(at, order) for at, plan in plans for order in plan if order.client_id in client_ids]
 
+    def outcomes(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        """What was recorded last of these orders, of those of which anything was."""
+        return {i: self._said[i] for i in client_ids if i in self._said}
+
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""
         return [order.client_id for order in self.orders if order.client_id not in self._final]

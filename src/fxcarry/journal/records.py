@@ -155,6 +155,10 @@ class Journal(Protocol):
         """These orders with the instant of their decision, in the order of intention."""
         ...
 
+    def outcomes(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        """What was recorded last of these orders, of those of which anything was."""
+        ...
+
     def unresolved(self) -> list[str]:
         """Client ids intended without a final result, in the order of intention."""
         ...

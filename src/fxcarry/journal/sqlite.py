@@ -361,8 +361,7 @@ class SqliteJournal:
                     self._mask(result.reason),
                 )
                 last = self._rows(
-                    "SELECT client_id, instrument, status, filled_units, price, reason FROM results "
-                    "WHERE client_id = ? ORDER BY seq DESC LIMIT 1",
+                    f"SELECT {_RESULT} FROM results WHERE client_id = ? ORDER BY seq DESC LIMIT 1",
                     result.client_id,
                 )
                 if last != [values]:
@@ -587,18 +586,15 @@ class SqliteJournal:
     @property
     def results(self) -> list[OrderResult]:
         """Everything the venue said of orders, oldest first."""
-        rows = self._rows("SELECT client_id, instrument, status, filled_units, price, reason FROM results ORDER BY seq")
-        return [
-            OrderResult(
-                client_id=client_id,
-                instrument=instrument,
-                status=OrderStatus(status),
-                filled_units=Decimal(filled),
-                price=decimal(price),
-                reason=reason,
-            )
-            for client_id, instrument, status, filled, price, reason in rows
-        ]
+        return [_result(row) for row in self._rows(f"SELECT {_RESULT} FROM results ORDER BY seq")]
+
+    def outcomes(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
+        """What was recorded last of these orders, of those of which anything was."""
+        chosen = sorted(client_ids)
+        rows = self._rows(
+            f"SELECT {_RESULT} FROM results WHERE client_id IN ({', '.join('?' * len(chosen))}) ORDER BY seq", *chosen
+        )
+        return {result.client_id: result for result in map(_result, rows)}
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """A table as it is kept, oldest first: for exports and audits."""
@@ -624,6 +620,22 @@ def _order(row: Sequence[Any]) -> Order:
         limit_price=decimal(limit),
         is_reducing=bool(is_reducing),
         stop_fraction=stop,
+        reason=reason,
+    )
+
+
+_RESULT = "client_id, instrument, status, filled_units, price, reason"
+
+
+def _result(row: Sequence[Any]) -> OrderResult:
+    """The result of the columns ``_RESULT``."""
+    client_id, instrument, status, filled, price, reason = row
+    return OrderResult(
+        client_id=client_id,
+        instrument=instrument,
+        status=OrderStatus(status),
+        filled_units=Decimal(filled),
+        price=decimal(price),
         reason=reason,
     )
 

@@ -190,8 +190,8 @@ class FakeVenue:
             return self._account.cancel_order(client_id)
         resting = self._resting.pop(client_id)
         if fault == "fills-late":
-            late = attrs.evolve(resting.order, units=resting.left, client_id=f"{client_id}/late")
-            self._late.append(late)
+            again = client_id if resting.dealt is None else f"{client_id}/late"
+            self._late.append(attrs.evolve(resting.order, units=resting.left, client_id=again))
         elif resting.dealt is None:  # keep what became of it
             self._account.remember(resting.order, self._ended(resting))
         return self._ended(resting)
