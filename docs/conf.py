@@ -41,6 +41,8 @@ if os.environ.get("FXCARRY_INTERSPHINX"):
 nitpick_ignore_regex = [(r"py:.*", r"(?!fxcarry\b).*")]
 nitpick_ignore = [
     ("py:class", "fxcarry.covariance.Matrix"),  # a type alias
+    ("py:class", "fxcarry.lots.Number"),  # a type variable
+    ("py:obj", "fxcarry.lots.Number"),
     ("py:class", "fxcarry.regimes.models._TwoStates"),  # what two models share
 ]
 
