@@ -219,3 +219,23 @@ def test_live_is_no_mode_for_a_simulated_account(desk: Path, monkeypatch: pytest
     monkeypatch.setenv("FXCARRY_LIVE", "1")
     result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--account", "paper"])
     assert 'mode = "live" on the paper broker' in str(result.exception)
+
+
+def test_in_real_time_the_roll_is_avoided_unless_there_are_no_rules(desk: Path) -> None:
+    from fxcarry.cli.desk import engine_on, open_desk
+    from fxcarry.cli.shared import load
+
+    def names(in_real_time: bool) -> list[str]:
+        settings = load(None)
+        journal, broker, strategy = open_desk(settings, "fxcarry-state", "baseline")
+        with journal:
+            return [
+                rule.name for rule in engine_on(settings, journal, broker, strategy, in_real_time=in_real_time).rules
+            ]
+
+    assert "rollover-window" not in names(False)
+    assert names(True) == [*names(False), "rollover-window"]
+    (desk / "fxcarry.toml").write_text("rules = []\n", "utf-8")
+    assert names(True) == []
+    (desk / "fxcarry.toml").write_text('[[rules]]\nuse = "rollover-window"\nafter = 60.0\n', "utf-8")
+    assert names(True) == ["rollover-window"]

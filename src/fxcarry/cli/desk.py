@@ -96,21 +96,40 @@ def channels(settings: Config) -> Sequence[Notifier]:
 
 
 def engine_on(
-    settings: Config, journal: SqliteJournal, broker: SimBroker | Broker, strategy: str, *, is_told: bool = True
+    settings: Config,
+    journal: SqliteJournal,
+    broker: SimBroker | Broker,
+    strategy: str,
+    *,
+    is_told: bool = True,
+    in_real_time: bool = False,
 ) -> Engine:
-    """The engine on an account; its alerts go to the configured channels (``is_told``), or to the console."""
+    """The engine on an account; its alerts go to the configured channels (``is_told``), or to the console.
+
+    In real time a decision of 17:00 New York is not dealt into the widest spreads of the day: where there are rules,
+    :class:`~fxcarry.risk.RolloverWindow` is one of them.
+    """
     from fxcarry.build import build
+    from fxcarry.risk import RolloverWindow
     from fxcarry.secrets import SecretFilter
 
-    engine = build(
-        settings, strategy=strategy, journal=journal, broker=broker, notifiers=channels(settings) if is_told else ()
-    )
+    told = channels(settings) if is_told else ()
+    engine = build(settings, strategy=strategy, journal=journal, broker=broker, notifiers=told)
+    if in_real_time and engine.rules and not any(isinstance(rule, RolloverWindow) for rule in engine.rules):
+        rules = (*engine.rules, RolloverWindow())
+        engine = build(settings, strategy=strategy, journal=journal, broker=broker, notifiers=told, rules=rules)
     engine.alerts.mask = SecretFilter(settings.secrets).redact
     return engine
 
 
 def reloader(
-    config_path: str | None, name: str | None, settings: Config, journal: SqliteJournal, broker: SimBroker | Broker
+    config_path: str | None,
+    name: str | None,
+    settings: Config,
+    journal: SqliteJournal,
+    broker: SimBroker | Broker,
+    *,
+    in_real_time: bool,
 ) -> Callable[[], Engine]:
     """Makes the engine of the configuration as it is then; ConfigError where what changed needs a restart."""
     from fxcarry.cli.shared import load
@@ -124,7 +143,7 @@ def reloader(
         changed = [key for key in fixed if before.get(key) != now.get(key)]
         if changed:
             raise ConfigError(f"{', '.join(changed)} changed", hint="that needs a restart of the engine")
-        engine = engine_on(found, journal, broker, the_strategy(found, name))
+        engine = engine_on(found, journal, broker, the_strategy(found, name), in_real_time=in_real_time)
         journal.begin_run(to_toml(now), found.secrets)
         return engine
 

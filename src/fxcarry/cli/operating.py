@@ -63,12 +63,12 @@ def run(
     settings = load(config_path)
     journal, broker, chosen = open_desk(settings, folder, name)
     may_trade(settings, broker, account)
-    engine = engine_on(settings, journal, broker, chosen)
+    engine = engine_on(settings, journal, broker, chosen, in_real_time=first is None)
     daemon = Daemon(
         engine=engine,
         journal=journal,
         lock=JournalLock(journal.path),
-        reload=reloader(config_path, name, settings, journal, broker),
+        reload=reloader(config_path, name, settings, journal, broker, in_real_time=first is None),
         performance=Path(folder) / "performance_log.csv",
     )
     with journal, logged_to(Path(folder) / "trading_system.log", settings):

@@ -33,7 +33,7 @@ def plan(name: str | None, at: str | None, folder: str, config_path: str | None,
     journal, broker, strategy = open_desk(settings, folder, name)
     with journal:
         to_try = broker.twin() if isinstance(broker, SimBroker) else broker
-        engine = engine_on(settings, journal, to_try, strategy, is_told=False)
+        engine = engine_on(settings, journal, to_try, strategy, is_told=False, in_real_time=at is None)
         preview = engine.preview(instant_of(at))
         journal.keep_plan(preview.id, preview.at, preview.to_dict())
     if as_json:
@@ -99,7 +99,9 @@ def apply(
         journal, broker, strategy = open_desk(settings, folder, name)
         with journal, logged_to(path.parent / "trading_system.log", settings):
             daemon = Daemon(
-                engine=engine_on(settings, journal, broker, strategy), journal=journal, lock=JournalLock(path)
+                engine=engine_on(settings, journal, broker, strategy, in_real_time=at is None),
+                journal=journal,
+                lock=JournalLock(path),
             )
             before = len(journal.table("alerts"))
             daemon.run([instant_of(at)])
