@@ -239,3 +239,14 @@ def test_in_real_time_the_roll_is_avoided_unless_there_are_no_rules(desk: Path) 
     assert names(True) == []
     (desk / "fxcarry.toml").write_text('[[rules]]\nuse = "rollover-window"\nafter = 60.0\n', "utf-8")
     assert names(True) == ["rollover-window"]
+
+
+def test_the_books_are_exported(desk: Path) -> None:
+    done = told("export", "books")
+    assert done["files"] == ["trades.csv", "lots.csv", "financing.csv", "decisions.csv"]
+    assert sorted(p.name for p in (desk / "books").iterdir()) == sorted(done["files"])
+    with SqliteJournal.existing(desk / "fxcarry-state" / "journal.sqlite") as journal:
+        fills = sum(t.kind == "fill" for t in journal.transactions())
+    assert len((desk / "books" / "trades.csv").read_text("utf-8").splitlines()) == fills + 1 > 5
+    result = CliRunner().invoke(cli, ["export", "books", "--state", "nowhere"])
+    assert "there is no journal" in str(result.exception)

@@ -191,6 +191,22 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
         ctx.exit(FOUND)
 
 
+@click.command()
+@click.argument("target", metavar="DIR")
+@state_option
+@json_option
+def export(target: str, folder: str, as_json: bool) -> None:
+    """Write what was traded as CSV into DIR: fills, tax lots, financing, and every rule's verdict of every decision."""
+    from fxcarry.journal import FILES
+    from fxcarry.journal import export as write
+
+    made = write(journal_path(folder), target)
+    if as_json:
+        emit({"folder": str(made), "files": list(FILES)})
+    else:
+        click.echo(f"{', '.join(FILES)} are in {made}")
+
+
 def _control(kind: CommandKind, summary: str) -> click.Command:
     @click.command(kind, help=summary)
     @reason_option
