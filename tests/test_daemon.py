@@ -78,6 +78,15 @@ def test_the_wall_is_looked_at_each_minute_while_the_market_is_open() -> None:
     ]
 
 
+def test_the_week_begins_an_hour_earlier_once_clocks_have_changed() -> None:
+    """V14: Friday 2025-03-07 ends at 22:00 UTC, Sunday 2025-03-09 opens at 21:00."""
+    friday = datetime(2025, 3, 7, 21, 59, 30, tzinfo=UTC)
+    assert list(islice(wall_instants(timedelta(minutes=1), lambda: friday), 2)) == [
+        datetime(2025, 3, 7, 22, 0, tzinfo=UTC),
+        datetime(2025, 3, 9, 21, 1, tzinfo=UTC),
+    ]
+
+
 @pytest.mark.parametrize("every", [timedelta(seconds=7), timedelta(minutes=1), timedelta(hours=1)])
 def test_the_looks_at_the_wall_are_in_order_and_in_open_hours(every: timedelta) -> None:
     found = list(islice(wall_instants(every, lambda: datetime(2025, 3, 7, 20, tzinfo=UTC)), 200))
