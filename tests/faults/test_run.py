@@ -183,6 +183,22 @@ def test_a_second_engine_is_refused_with_the_pid_of_the_first(desk: Path) -> Non
         first.communicate(timeout=60)
 
 
+def test_two_state_folders_on_one_account_are_refused_too(desk: Path) -> None:
+    with (desk / "fxcarry.toml").open("a", encoding="utf-8") as config:
+        config.write('[broker]\nuse = "paper"\npath = "shared.sqlite"\n')
+    first = replay("--speed", "1000000")
+    try:
+        await_looks(desk, 1)
+        second = replay("--state", "other")
+        _, err = second.communicate(timeout=60)
+        assert second.returncode not in (0, 1)
+        assert f"the account is traded by process {first.pid}" in err
+    finally:
+        first.kill()
+        first.communicate(timeout=60)
+    assert finished(replay())["nav"] == pytest.approx(backtested(), abs=0.005)
+
+
 def test_sigterm_finishes_the_look_in_hand_and_stops_cleanly(desk: Path) -> None:
     process = replay("--speed", "1000000")
     await_looks(desk, 3)

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,14 @@ def reloader(
         return engine
 
     return again
+
+
+def account_lock(broker: SimBroker | Broker) -> AbstractContextManager[Any]:
+    """A lock beside the file of an account that is one: two state folders may name the same account."""
+    from fxcarry.journal import JournalLock
+
+    path: Path | None = getattr(broker, "path", None)
+    return nullcontext() if path is None else JournalLock(path)
 
 
 def running(lock: JournalLock) -> Holder | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    account_lock,
     channels,
     engine_on,
     give,
@@ -71,7 +72,7 @@ def run(
         reload=reloader(config_path, name, settings, journal, broker, in_real_time=first is None),
         performance=Path(folder) / "performance_log.csv",
     )
-    with journal, logged_to(Path(folder) / "trading_system.log", settings):
+    with journal, account_lock(broker), logged_to(Path(folder) / "trading_system.log", settings):
         if first is None:
             looks = daemon.run(wall_instants(timedelta(seconds=every)), is_live=True)
         else:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fxcarry.cli.desk import engine_on, give, instant_of, journal_path, logged_to, open_desk, running, state_option
+from fxcarry.cli.desk import (
+    account_lock,
+    engine_on,
+    give,
+    instant_of,
+    journal_path,
+    logged_to,
+    open_desk,
+    running,
+    state_option,
+)
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
 
@@ -97,7 +107,7 @@ def apply(
     told: dict[str, Any] = {"plan": plan_id, "command": given.id, "by": "engine", "carried_out": None, "why": None}
     if engine is None:
         journal, broker, strategy = open_desk(settings, folder, name)
-        with journal, logged_to(path.parent / "trading_system.log", settings):
+        with journal, account_lock(broker), logged_to(path.parent / "trading_system.log", settings):
             daemon = Daemon(
                 engine=engine_on(settings, journal, broker, strategy, in_real_time=at is None),
                 journal=journal,
