@@ -113,7 +113,9 @@ class Broker(Protocol):
         ...
 
     def get_orders(self) -> Sequence[OrderResult]:
-        """Working orders and stops."""
+        """Working orders, and stops: each a WORKING result whose client id begins with ``stop-``, with its price. The
+        engine compares these with the positions at every look.
+        """
         ...
 
     def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
@@ -141,7 +143,11 @@ class Broker(Protocol):
         ...
 
     def transactions(self, since: str | None) -> Sequence[Transaction]:
-        """Fills, financing, fees and transfers after the transaction ``since``, by the venue's own id."""
+        """Fills, financing, fees and transfers after the transaction ``since``, by the venue's own id.
+
+        A fill of the venue's own accord has a client id that begins with ``stop-`` or ``margin-close-out-``: the engine
+        then blocks the pair until the next rebalance, or halts. Positions are compared with the sum of all fills.
+        """
         ...
 
     def close_all_positions(self) -> Sequence[OrderResult]:

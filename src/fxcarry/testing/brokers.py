@@ -211,13 +211,18 @@ class BrokerSuite(Suite):
         assert price == pytest.approx(desk.market.ask), f"filled at {price}, dealing was at {desk.market.ask}"
 
     def test_B13_a_stop_closes_the_whole_position(self, desk: Desk) -> None:
-        """At the first quote through it, at that quote, however far it jumped."""
+        """At the first quote through it, at that quote, however far it jumped; it is shown until then, and its fill is
+        seen to be one.
+        """
         desk.requires(Capability.NATIVE_STOPS)
         for side in (1, -1):
             client_id = f"open{side}"
             desk.place(side * 1000, client_id)
             desk.next()
-            desk.broker.set_stop("EURUSD", Decimal("1.10") * (1 - side * Decimal("0.05")))
+            level = Decimal("1.10") * (1 - side * Decimal("0.05"))
+            desk.broker.set_stop("EURUSD", level)
+            shown = [r.price for r in desk.broker.get_orders() if r.client_id.startswith("stop-")]
+            assert [float(p or 0) for p in shown] == [pytest.approx(float(level))], f"get_orders shows stops at {shown}"
             desk.next(-0.04 * side)
             assert desk.units() == side * 1000, "the stop filled before its price was there"
             desk.next(-0.08 * side)
@@ -225,6 +230,7 @@ class BrokerSuite(Suite):
             last = desk.fills()[-1]
             dealt = desk.market.bid if side > 0 else desk.market.ask
             assert last.units == -side * 1000, f"the stop traded {last.units} units"
+            assert last.client_id.startswith("stop-"), f"the stop's fill is of {last.client_id!r}, not of stop-…"
             assert last.price is not None, "a fill has no price"
             assert last.price == pytest.approx(dealt), f"filled at {last.price}, the quote that crossed was {dealt}"
             desk.next()
