@@ -83,6 +83,10 @@ def run(
             start, end = (datetime.combine(day, at, UTC) for day, at in ((begin, time(0)), (finish, time(20))))
             looks = daemon.run(replay_instants(local, start, end, settings.rebalance), speed=speed)
     told = {**_status(folder), "looks": looks, "nav": daemon.engine.broker.nav if looks else None}
+    if first is not None and not looks:
+        click.echo(
+            f"nothing to do: the last look was at {told['last_look']}; another replay wants another --state", err=True
+        )
     if as_json:
         emit(told)
     else:
