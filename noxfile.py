@@ -103,7 +103,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """A replay on paper is killed 500 times at random moments; it takes five minutes."""
+    """A replay on paper is killed 500 times at random moments; it takes four minutes."""
     session.install("-r", DEVELOPMENT)
     test = "tests/faults/test_run.py::test_killed_at_random_it_ends_with_the_same_account_and_no_order_twice"
     session.run("python", "-m", "pytest", "-q", test, env={"TORTURE_KILLS": "500"})
