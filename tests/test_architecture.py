@@ -39,7 +39,7 @@ TIERS = {
         "plugins",
     ],
     7: ["report", "trials", "statistics"],
-    6: ["engine", "deciding"],
+    6: ["engine", "live", "deciding"],
     5: [
         "remote",
         "reconcile",
@@ -67,7 +67,7 @@ TIERS = {
 }
 PLACE = {module: n for n, module in enumerate(module for tier in TIERS.values() for module in tier)}
 NOT_FOR_TESTING = {"cli", "build"}
-NOT_FOR_PLUGINS = {"engine", "deciding", "build", "cli"}
+NOT_FOR_PLUGINS = {"engine", "live", "deciding", "build", "cli"}
 NOT_FOR_ENGINE = {"pluggy", "cattrs", "click", "requests"}
 HEAVY = {"pandas", "scipy", "matplotlib", "requests", "holidays", "jinja2", "rich", "pyarrow", "piqp", "dateutil"} | {
     "hmmlearn",

@@ -1,7 +1,7 @@
 """The loop that runs an engine for months: one look at a time, commands in between, and a clean stop.
 
 Everything that must survive is in the journal and at the venue. Started again, the loop goes on after the last look it
-finished (:meth:`fxcarry.engine.Engine.recover`); a replay of stored history, killed and started again as often as you
+finished (:meth:`fxcarry.live.Live.recover`); a replay of stored history, killed and started again as often as you
 like, ends with the same account to the cent.
 """
 
@@ -26,9 +26,10 @@ import attrs
 from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import is_open, session_end, trade_date
-from fxcarry.engine import Engine, nothing
+from fxcarry.engine import Engine
 from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError, JournalError
 from fxcarry.journal import Command, JournalLock, SqliteJournal, append_performance
+from fxcarry.live import nothing
 from fxcarry.market import MarketHistory, from_ns
 from fxcarry.model import OrderResult, RiskState, TradingState, to_decimal
 from fxcarry.preview import Preview
