@@ -151,6 +151,16 @@ def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Par
     return Parts(strategy=chosen, rules=rules, config=settings, venue=venue)
 
 
+def the_strategy(settings: Config) -> str:
+    """The name of the only strategy that is configured; ConfigError where there is not one."""
+    if len(settings.strategies) != 1:
+        raise ConfigError(
+            f"the configuration has {len(settings.strategies)} strategies",
+            hint=f"say which (--strategy): {', '.join(settings.strategies) or 'none is configured'}",
+        )
+    return next(iter(settings.strategies))
+
+
 def build(
     config: Config | str | Path | None = None,
     *,
@@ -160,28 +170,27 @@ def build(
     rules: Sequence[RiskRule] | None = None,
     journal: Journal | None = None,
     notifiers: Sequence[Notifier] | None = None,
+    beside: Sequence[RiskRule] = (),
 ) -> Engine:
     """An Engine from a configuration file (or none: the defaults). Any part may be replaced by a plain object.
 
     ``strategy`` names a section or component, or is a callable; by default the only strategy of the configuration.
+    ``beside`` are rules that are in force too, each where there are rules and none of its kind.
     Raises ConfigError with every mistake in the file, PluginError where a named plugin is missing or broken.
     """
     settings = config if isinstance(config, Config) else load_config(config, plugins.load())
-    if strategy is None:
-        if len(settings.strategies) != 1:
-            raise ConfigError(
-                f"the configuration has {len(settings.strategies)} strategies",
-                hint=f"say which: {', '.join(settings.strategies) or 'none is configured'}",
-            )
-        strategy = next(iter(settings.strategies))
-    parts = resolve(settings, strategy)
+    parts = resolve(settings, the_strategy(settings) if strategy is None else strategy)
     chosen_rules = parts.rules if rules is None else tuple(rules)
+    in_force = default_rules() if chosen_rules is None else chosen_rules
+    if in_force:
+        new = (rule for rule in beside if not any(isinstance(other, type(rule)) for other in in_force))
+        in_force = (*in_force, *new)
     chosen_broker = broker or _broker(settings)
     return Engine(
         feed=feed or feed_of(settings),
         broker=chosen_broker,
         strategy=parts.strategy,
-        rules=default_rules() if chosen_rules is None else chosen_rules,
+        rules=in_force,
         universe=universe_of(settings.universe, settings.account_currency),
         rebalance=settings.rebalance,
         journal=journal,

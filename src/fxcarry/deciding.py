@@ -365,7 +365,7 @@ class Decider:
             if self._intention is None and self.state.trading is TradingState.ACTIVE:
                 is_wanted = is_wanted or not (left * held[j] > 0 and abs(left) > abs(wants[name]) < abs(held[j]))
             if not is_wanted:
-                broker.drop("replaced", instrument=name)
+                broker.mark(name, "replaced")
                 self._unsendable.add(name)
         return [leg for leg in legs if leg[1] not in waiting]
 

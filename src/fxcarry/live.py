@@ -310,8 +310,7 @@ class Live(Decider):
             self._intention = self._target if still is not None else None
             self._rest = still.rest or None if still is not None else None
         self._looked = journal.last_beat()
-        self._reconciliation = Reconciliation()
-        self._reconciliation.book(journal.transactions())
+        self._reconciliation = Reconciliation(journal.transactions())
         if self._rules["orders"]:
             self._sent, ids = [], [order.client_id for order in journal.orders[-REMEMBERED:]]
             self._unsized = journal.intended(ids)
@@ -388,8 +387,7 @@ class Live(Decider):
     def _reconcile(self, account: Account, fresh: Sequence[Transaction]) -> None:
         """Compare the venue's account with the book its transactions make; a pair that differs opens nothing."""
         if self._reconciliation is None:
-            self._reconciliation = Reconciliation()
-            self._reconciliation.book(self.journal.transactions())
+            self._reconciliation = Reconciliation(self.journal.transactions())
         else:
             self._reconciliation.book(fresh)
         at, kind = account.at, AlertKind.RECONCILIATION_BREAK

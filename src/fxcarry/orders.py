@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple, Self, overload
@@ -154,6 +154,26 @@ class Lot(NamedTuple):
     def fractions(self, units: Sequence[float], nav: float) -> FloatArray:
         """The notional of ``units`` at these values, as fractions of NAV."""
         return np.array([u * value / nav for u, value in zip(units, self.base_value)])
+
+
+def adverse_moves(units: Sequence[float], average: Sequence[float], closing: Sequence[float]) -> list[float]:
+    """Each position's move against its entry on the closing side, as a fraction; > 0 loses, NaN where flat.
+
+    ``closing`` are the bids and then the negative asks, as in ``Tape.closing``.
+    """
+    bids, asks = closing[: len(units)], closing[len(units) :]
+    return [
+        1 - bid / entry if held > 0 else -ask / entry - 1 if held < 0 else math.nan
+        for held, entry, bid, ask in zip(units, average, bids, asks)
+    ]
+
+
+def units_by_instrument(orders: Iterable[Order]) -> dict[str, float]:
+    """Signed units of orders, summed by instrument."""
+    total: dict[str, float] = {}
+    for order in orders:
+        total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
+    return total
 
 
 def net_exposures(pairs: Sequence[Pair], held: Lot, account_currency: str) -> dict[str, float]:

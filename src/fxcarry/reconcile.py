@@ -28,12 +28,15 @@ class Difference:
 
 
 class Reconciliation:
-    """The book of one account, kept from its transactions: each is given to :meth:`book` once, in their order."""
+    """The book of one account, kept from its transactions, those it begins with and those given to :meth:`book`: each
+    once, in their order.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, transactions: Iterable[Transaction] = ()) -> None:
         self.units: dict[str, Decimal] = {}
         self._moved: dict[str, Decimal] = {}  # cash booked since the last look at balances
         self._balances: Mapping[str, Decimal] | None = None
+        self.book(transactions)
 
     def book(self, transactions: Iterable[Transaction]) -> None:
         """Add transactions to the book."""

@@ -19,7 +19,6 @@ from fxcarry.costs import Costs
 from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, MissingDataError, OrderRejected
 from fxcarry.model import (
     Account,
-    FloatArray,
     Instrument,
     Order,
     OrderResult,
@@ -30,7 +29,7 @@ from fxcarry.model import (
     Transaction,
     minor_digits,
 )
-from fxcarry.orders import Lot
+from fxcarry.orders import Lot, adverse_moves, units_by_instrument
 from fxcarry.protocols import Broker
 from fxcarry.tape import LinearFinancing, Tape, TapeMaker
 
@@ -154,10 +153,7 @@ class Remote:
 
     def waiting(self) -> dict[str, float]:
         """Units not filled yet of the orders at the venue, by instrument."""
-        total: dict[str, float] = {}
-        for order in self.account().working_orders:
-            total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
-        return total
+        return units_by_instrument(self.account().working_orders)
 
     def lot(self) -> Lot:
         """What is held and what it is worth at the last quotes."""
@@ -168,26 +164,15 @@ class Remote:
     def adverse(self) -> list[float]:
         """Each position's move against its entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
         assert self._tape is not None
-        closing: FloatArray = self._tape.closing[-1]
-        bids, asks = closing[: len(self._units)].tolist(), closing[len(self._units) :].tolist()
-        return [
-            1 - bid / average if units > 0 else -ask / average - 1 if units < 0 else math.nan
-            for units, average, bid, ask in zip(self._units, self._average, bids, asks)
-        ]
+        return adverse_moves(self._units, self._average, self._tape.closing[-1].tolist())
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
-    def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
-        """Mark orders at the venue (of one instrument, or only those that open) for :meth:`cancel_marked`, and say how
-        many.
-        """
-        chosen = [
-            order
-            for order in self.account().working_orders
-            if instrument in (None, order.instrument) and not (opening_only and order.is_reducing)
-        ]
-        self._marked |= {order.client_id: reason for order in chosen}
-        return len(chosen)
+    def mark(self, instrument: str, reason: str) -> None:
+        """Mark the orders at the venue in one instrument for :meth:`cancel_marked`."""
+        for order in self.account().working_orders:
+            if order.instrument == instrument:
+                self._marked[order.client_id] = reason
 
     def cancel_marked(self) -> list[OrderResult]:
         """Cancel what is marked; what the venue said. An order may be filled all the same: the next look tells."""
@@ -228,10 +213,6 @@ class Remote:
 
     # -- the rest of the protocol, as it is ------------------------------------------------------------------------
 
-    def get_account_balance(self) -> Decimal:
-        """Cash in account currency."""
-        return self.broker.get_account_balance()
-
     def get_positions(self) -> Mapping[str, Position]:
         """Open positions by instrument, read now."""
         return self.broker.get_positions()
@@ -251,7 +232,3 @@ class Remote:
     def transactions(self, since: str | None) -> Sequence[Transaction]:
         """The venue's own transactions after ``since``."""
         return self.broker.transactions(since)
-
-    def close_all_positions(self) -> Sequence[OrderResult]:
-        """Cancel working orders and close everything."""
-        return self.broker.close_all_positions()

@@ -46,7 +46,7 @@ from fxcarry.model import (
     minor_digits,
     to_decimal,
 )
-from fxcarry.orders import Lot, Plan, net_exposures
+from fxcarry.orders import Lot, Plan, adverse_moves, net_exposures, units_by_instrument
 from fxcarry.plain import from_plain, to_plain
 from fxcarry.protocols import Capability
 from fxcarry.tape import Block, LinearFinancing, Tape, TapeMaker
@@ -373,11 +373,7 @@ class SimBroker:
 
     def adverse(self) -> list[float]:
         """Each position's move against its entry on the closing side, as a fraction; > 0 loses, NaN where flat."""
-        bids, asks = _halves(self._loaded().closing[self._tick])
-        return [
-            1 - bid / average if units > 0 else -ask / average - 1 if units < 0 else math.nan
-            for units, average, bid, ask in zip(self._units, self._average, bids, asks)
-        ]
+        return adverse_moves(self._units, self._average, self._loaded().closing[self._tick].tolist())
 
     def lot(self) -> Lot:
         """What is held and what it is worth at the last tick processed."""
@@ -439,10 +435,7 @@ class SimBroker:
 
     def waiting(self) -> dict[str, float]:
         """Units waiting for a quote, by instrument."""
-        total: dict[str, float] = {}
-        for order in self._blotter.waiting():
-            total[order.instrument] = total.get(order.instrument, 0.0) + float(order.units)
-        return total
+        return units_by_instrument(self._blotter.waiting())
 
     def drop(self, reason: str, *, instrument: str | None = None, opening_only: bool = False) -> int:
         """Cancel waiting orders (of one instrument, or only those that open) and say how many."""

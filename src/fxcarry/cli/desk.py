@@ -35,19 +35,9 @@ def journal_path(folder: str) -> Path:
     return Path(folder) / "journal.sqlite"
 
 
-def the_strategy(settings: Config, name: str | None) -> str:
-    """The strategy named, else the only one configured."""
-    if name is None and len(settings.strategies) != 1:
-        raise ConfigError(
-            f"the configuration has {len(settings.strategies)} strategies",
-            hint=f"say which with --strategy: {', '.join(settings.strategies) or 'none is configured'}",
-        )
-    return name or next(iter(settings.strategies))
-
-
 def open_desk(settings: Config, folder: str, name: str | None) -> tuple[SqliteJournal, SimBroker | Broker, str]:
     """The journal in ``folder`` (made at its first use), the account, and the strategy's name."""
-    from fxcarry.build import paper_broker
+    from fxcarry.build import paper_broker, the_strategy
     from fxcarry.config import effective, to_toml
     from fxcarry.journal import SqliteJournal
 
@@ -61,7 +51,7 @@ def open_desk(settings: Config, folder: str, name: str | None) -> tuple[SqliteJo
         config=to_toml(effective(settings)),
         secrets=settings.secrets,
     )
-    return journal, broker, the_strategy(settings, name)
+    return journal, broker, name or the_strategy(settings)
 
 
 def may_trade(settings: Config, broker: SimBroker | Broker, account: str | None) -> None:
@@ -113,11 +103,14 @@ def engine_on(
     from fxcarry.risk import RolloverWindow
     from fxcarry.secrets import SecretFilter
 
-    told = channels(settings) if is_told else ()
-    engine = build(settings, strategy=strategy, journal=journal, broker=broker, notifiers=told)
-    if in_real_time and engine.rules and not any(isinstance(rule, RolloverWindow) for rule in engine.rules):
-        rules = (*engine.rules, RolloverWindow())
-        engine = build(settings, strategy=strategy, journal=journal, broker=broker, notifiers=told, rules=rules)
+    engine = build(
+        settings,
+        strategy=strategy,
+        journal=journal,
+        broker=broker,
+        notifiers=channels(settings) if is_told else (),
+        beside=(RolloverWindow(),) if in_real_time else (),
+    )
     engine.alerts.mask = SecretFilter(settings.secrets).redact
     return engine
 
@@ -132,6 +125,7 @@ def reloader(
     in_real_time: bool,
 ) -> Callable[[], Engine]:
     """Makes the engine of the configuration as it is then; ConfigError where what changed needs a restart."""
+    from fxcarry.build import the_strategy
     from fxcarry.cli.shared import load
     from fxcarry.config import effective, to_toml
 
@@ -143,7 +137,7 @@ def reloader(
         changed = [key for key in fixed if before.get(key) != now.get(key)]
         if changed:
             raise ConfigError(f"{', '.join(changed)} changed", hint="that needs a restart of the engine")
-        engine = engine_on(found, journal, broker, the_strategy(found, name), in_real_time=in_real_time)
+        engine = engine_on(found, journal, broker, name or the_strategy(found), in_real_time=in_real_time)
         journal.begin_run(to_toml(now), found.secrets)
         return engine
 

@@ -22,7 +22,6 @@ from fxcarry.cli.desk import (
     reloader,
     running,
     state_option,
-    the_strategy,
 )
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
@@ -158,12 +157,13 @@ def parity(ctx: click.Context, name: str | None, folder: str, config_path: str |
     Exit code 8 where they differ. An operator's commands are no part of a backtest: after one, expect differences.
     """
     from fxcarry.backtest import backtest
+    from fxcarry.build import the_strategy
     from fxcarry.conventions import trade_date
     from fxcarry.journal import SqliteJournal
     from fxcarry.parity import compare
 
     settings = load(config_path)
-    chosen = the_strategy(settings, name)
+    chosen = name or the_strategy(settings)
     with SqliteJournal.existing(journal_path(folder)) as journal:
         beats = journal.table("heartbeats")
         if not beats:
