@@ -218,9 +218,14 @@ class Http:
     def stream(
         self, path: str, params: Mapping[str, Value] | None = None, *, silence: float = 10.0
     ) -> Iterator[Iterator[bytes]]:
-        """The lines of an answer that does not end. NoAnswer where none came for ``silence`` seconds or it broke."""
+        """The lines of an answer that does not end. NoAnswer where it is no good one, none came for ``silence`` seconds
+        or it broke.
+        """
         response = self._call("GET", path, params, None, is_stream=True, read_timeout=silence)
         try:
+            if not 200 <= response.status_code < 300:
+                status, shown = response.status_code, self.masked(response.text)[:_SHOWN]
+                raise NoAnswer(f"GET {self.url}{path}: {status}: {shown}", fields={"status": status})
             yield self._lines(response)
         finally:
             response.close()
