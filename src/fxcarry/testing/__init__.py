@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from fxcarry.testing.feeds import FeedSuite
     from fxcarry.testing.strategies import StrategySuite
     from fxcarry.testing.venue import FakeBroker, FakeVenue, serve
+    from fxcarry.testing.wire import Reply, Request, WireServer
 
 _WHERE = {
     "BrokerSuite": "brokers",
     "FakeBroker": "venue",
     "FakeVenue": "venue",
     "FeedSuite": "feeds",
+    "Reply": "wire",
+    "Request": "wire",
     "StrategySuite": "strategies",
+    "WireServer": "wire",
     "account": "factories",
     "market_history": "factories",
     "serve": "venue",
@@ -43,8 +47,11 @@ __all__ = [
     "FakeBroker",
     "FakeVenue",
     "FeedSuite",
+    "Reply",
+    "Request",
     "StrategySuite",
     "Suite",
+    "WireServer",
     "account",
     "market_history",
     "serve",
