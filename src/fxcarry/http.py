@@ -259,7 +259,7 @@ class Http:
     ) -> Answer:
         import tenacity
 
-        jitter = tenacity.wait_exponential_jitter(initial=0.2, max=5.0, jitter=0.3)
+        jitter = tenacity.wait_exponential(multiplier=0.2, max=5.0) + tenacity.wait_random(0.0, 0.1)
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome is not None else None

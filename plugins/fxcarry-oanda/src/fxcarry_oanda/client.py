@@ -98,9 +98,7 @@ class Client:
         except (NotSent, NoAnswer) as error:
             raise BrokerUnavailable(f"OANDA cannot be read: {error.message}", hint=error.hint) from None
 
-    def _read(
-        self, path: str, params: Mapping[str, str] | None = None
-    ) -> tuple[Mapping[str, Any], datetime | None]:
+    def _read(self, path: str, params: Mapping[str, str] | None = None) -> tuple[Mapping[str, Any], datetime | None]:
         answer = self._get(path, params)
         return self._good(answer), _clock(answer.headers.get("Date"))
 

@@ -74,7 +74,9 @@ class OandaFeed:
         to_ns(at)  # an instant has a zone
         now = self._clock()
         if at > now + _AHEAD:
-            raise MissingDataError(f"{at:%Y-%m-%d %H:%M:%S} UTC has not come yet", hint="is this machine's clock right?")
+            raise MissingDataError(
+                f"{at:%Y-%m-%d %H:%M:%S} UTC has not come yet", hint="is this machine's clock right?"
+            )
         rates = self._rates.snapshot(at).rates
         if now - at <= _LATELY:
             return Snapshot(at, self._live(at), rates)
@@ -114,7 +116,9 @@ class OandaFeed:
             interval=self.interval,
             half_spread=half,
             rates_verified_until=verified,
-            notes=(f"Prices are the closes of OANDA's {self._granularity} candles; rates are those of {self._rates.name}.",),
+            notes=(
+                f"Prices are the closes of OANDA's {self._granularity} candles; rates are those of {self._rates.name}.",
+            ),
             source="OANDA",
         )
 
