@@ -63,8 +63,8 @@ class OandaConfig(_Access):
 @attrs.frozen(kw_only=True)
 class OandaFeedConfig(_Access):
     """Prices of ``currencies`` against USD. ``granularity`` is how far apart the rows of the history are, of which
-    there are ``days`` days. ``rates`` names the feed that interest rates come from, which OANDA does not have. ``stream``
-    keeps the last prices of the price stream at hand, so that a look asks for none.
+    there are ``days`` days. ``rates`` names the feed that interest rates come from, which OANDA does not have.
+    ``stream`` keeps the last prices of the price stream at hand, so that a look asks for none.
     """
 
     currencies: tuple[str, ...] = G10

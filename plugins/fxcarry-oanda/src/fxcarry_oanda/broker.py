@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from fxcarry.conventions import roll_days, trade_date
+from fxcarry.conventions import trade_date
 from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
 from fxcarry.model import (
     Account,
@@ -76,7 +75,7 @@ class OandaBroker:
         own = {Capability.HEDGING} if is_hedging else set()
         self.capabilities = frozenset({Capability.NATIVE_STOPS, Capability.SPOT_FX, Capability.FINANCING, *own})
         self._terms: dict[str, Terms] = {}
-        self._terms_of: Any = None  # the trade date they were read on
+        self._terms_of: date | None = None  # the trade date they were read on
         self._log = Log(client, self._days)
         self._archive = None if archive is None else Archive(Path(archive))
         self._stream = TransactionStream(client, self._log) if streams else None
@@ -265,49 +264,36 @@ class OandaBroker:
         "ALL" closes what is there and opens nothing, so that a close that was not answered is asked for again after
         another look. What cannot be closed, in a closed market for one, is CANCELLED or REJECTED with OANDA's reason.
         """
-        results: dict[str, OrderResult] = {}
-        last: BrokerError | None = None
+        closing: dict[str, str] = {}  # client ids by instrument and side
+        failed: BrokerError | None = None
         for _ in range(_ROUNDS):
-            account, _ = self._read()
-            waiting = [one for one in account["orders"] if one["type"] in _TRADES]
-            held = [p for p in account["positions"] if _side(p, "long") or _side(p, "short")]
-            if not waiting and not held:
-                return list(results.values())
-            last = None
-            for one in waiting:
-                last = self._attempt(lambda one=one: self._client.change("PUT", f"/orders/{one['id']}/cancel")) or last  # type: ignore[misc]  # bound in the loop
-            for position in held:
-                name = own_name(position["instrument"])
-                for side in ("long", "short"):
-                    if _side(position, side):
-                        last = self._attempt(lambda n=name, s=side: self._close_side(n, s, results)) or last  # type: ignore[misc]  # bound in the loop
-            if last is None and all(name in results for name in map(_name, held)):
-                if any(results[name].status is not OrderStatus.FILLED for name in map(_name, held)):
-                    break  # it was refused, and would be again
-        if last is not None:
-            raise last
-        return list(results.values())
+            account, _clock = self._read()
+            held = sorted(account["positions"], key=lambda p: -Decimal(p.get("marginUsed") or 0))
+            sides = [(_name(p), side) for p in held for side in ("long", "short") if _side(p, side)]
+            calls = [
+                partial(self._client.change, "PUT", f"/orders/{one['id']}/cancel")
+                for one in account["orders"]
+                if one["type"] in _TRADES
+            ]
+            if not calls and not sides:
+                break
+            failed = None
+            for name, side in sides:
+                client_id = closing[f"{name} {side}"] = f"close-all-{name}-{side}-{account['lastTransactionID']}"
+                extensions = {"id": client_id, "tag": "fxcarry"}
+                body = {f"{side}Units": "ALL", f"{side}ClientExtensions": extensions}
+                calls.append(partial(self._client.change, "PUT", f"/positions/{venue_name(name)}/close", body))
+            for call in calls:
+                try:
+                    call()
+                except BrokerError as error:  # the others are closed all the same
+                    failed = error
+        results = self.find_orders(list(closing.values()))
+        if failed is not None:
+            raise failed
+        return [results[client_id] for client_id in closing.values() if client_id in results]
 
     # -- inside ----------------------------------------------------------------------------------------------------
-
-    def _attempt(self, call: Callable[[], Any]) -> BrokerError | None:
-        try:
-            call()
-        except BrokerError as error:
-            _LOG.warning("%s", error)
-            return error
-        return None
-
-    def _close_side(self, name: str, side: str, results: dict[str, OrderResult]) -> None:
-        client_id = f"close-all-{name}-{side}-{self._log.last}"
-        body = {f"{side}Units": "ALL", f"{side}ClientExtensions": {"id": client_id, "tag": "fxcarry"}}
-        status, said = self._client.change("PUT", f"/positions/{venue_name(name)}/close", body)
-        if status == 404:  # it is closed already
-            return
-        told = Orders(_transactions(said)).result(client_id)
-        if told is None or status >= 400:
-            raise OrderRejected(f"OANDA does not close {name}: {_refusal(said)}")
-        results[name] = told
 
     def _place(self, order: Order) -> OrderResult:
         terms = self._terms_for(order.instrument)
@@ -363,7 +349,7 @@ class OandaBroker:
         said, clock = self._client.read("")
         return said["account"], clock
 
-    def _read_terms(self, day: Any) -> None:
+    def _read_terms(self, day: date) -> None:
         said, _ = self._client.read("/instruments")
         terms = [Terms.of(one) for one in said["instruments"] if one.get("type", "CURRENCY") == "CURRENCY"]
         self._terms, self._terms_of = {str(one.pair): one for one in terms}, day

@@ -74,15 +74,15 @@ class Orders:
             known.ended, known.reason = OrderStatus.REJECTED, one.get("rejectReason", "")
         elif kind in _PLACED and extensions.get("id"):
             self._new(one["id"], extensions["id"], one).wanted = Decimal(one["units"])
-        elif kind == "ORDER_FILL" and (known := self._found(one)) is not None:
+        elif kind == "ORDER_FILL" and (filled := self._found(one)) is not None:
             units, price = Decimal(one["units"]), price_of(one)
-            known.filled, known.value = known.filled + units, known.value + units * price
-            if known.wanted is None or known.filled == known.wanted or one["reason"] == "MARKET_ORDER":
-                known.ended = OrderStatus.FILLED
-        elif kind == "ORDER_CANCEL" and (known := self._found(one)) is not None:
-            known.reason = one["reason"]
-            passes = known.reason in _PASSING or known.filled != 0
-            known.ended = OrderStatus.CANCELLED if passes else OrderStatus.REJECTED
+            filled.filled, filled.value = filled.filled + units, filled.value + units * price
+            if filled.wanted is None or filled.filled == filled.wanted or one["reason"] == "MARKET_ORDER":
+                filled.ended = OrderStatus.FILLED
+        elif kind == "ORDER_CANCEL" and (ended := self._found(one)) is not None:
+            ended.reason = one["reason"]
+            passes = ended.reason in _PASSING or ended.filled != 0
+            ended.ended = OrderStatus.CANCELLED if passes else OrderStatus.REJECTED
 
     def result(self, client_id: str) -> OrderResult | None:
         """Where the order with this client id stands; None where the log has none."""

@@ -1,4 +1,4 @@
-"""From fxcarry's words to OANDA's and back: names, times, and numbers as decimal strings at the venue's precision. Pure."""
+"""From fxcarry's words to OANDA's and back: names, times, and numbers as decimal strings at the venue's precision."""
 
 from __future__ import annotations
 
