@@ -172,14 +172,9 @@ class OandaBroker:
         return found
 
     def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
-        """Steps, minimum, margin and today's financing rates; ConfigError for a pair that the account has not."""
+        """Steps, minimum, margin and today's financing rates; a pair that the account does not trade is left out."""
         self._read_terms(self._terms_of or trade_date(self._clock()))
-        missing = [str(pair) for pair in pairs if str(pair) not in self._terms]
-        if missing:
-            raise ConfigError(
-                f"account {self.account_id} does not trade {', '.join(missing)}", hint="leave the currency out"
-            )
-        return {str(pair): self._terms[str(pair)].instrument() for pair in pairs}
+        return {str(pair): self._terms[str(pair)].instrument() for pair in pairs if str(pair) in self._terms}
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
         """What the account's log, read to its end, says of these orders; one it does not name never arrived."""
