@@ -206,6 +206,7 @@ def fxcarry_components() -> list[Component]:
             config=SimulatedConfig,
             factory=_simulated,
             summary="fills at the next quote, financing, margin, native stops",
+            suite="fxcarry.testing.builtin:SimulatedSuite",
         ),
         Component(
             kind="notifier",
@@ -220,5 +221,6 @@ def fxcarry_components() -> list[Component]:
             config=FileFeedConfig,
             factory=_file_feed,
             summary="your own prices and rates from CSV or Parquet files",
+            suite="fxcarry.testing.builtin:FileFeedSuite",
         ),
     ]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from fxcarry import plugins
-from fxcarry.feeds import FileFeed, MemoryFeed
-from fxcarry.financing import BenchmarkFinancing
-from fxcarry.protocols import Broker, DataFeed, Strategy
-from fxcarry.simulation import SimBroker
-from fxcarry.testing import BrokerSuite, FeedSuite, StrategySuite, market_history
+from fxcarry.feeds import MemoryFeed
+from fxcarry.protocols import DataFeed, Strategy
+from fxcarry.testing import FeedSuite, StrategySuite, market_history
+from fxcarry.testing.builtin import FileFeedSuite, SimulatedSuite
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
@@ -26,22 +22,12 @@ class TestMemoryFeed(FeedSuite):
         return MemoryFeed(market_history(days=120))
 
 
-class TestFileFeed(FeedSuite):
-    @pytest.fixture
-    def feed(self, tmp_path: Path) -> DataFeed:
-        days = pd.bdate_range("2024-01-01", periods=120).strftime("%Y-%m-%d")
-        drift = [1 + 0.001 * n for n in range(len(days))]
-        prices = pd.DataFrame({"date": days, "EURUSD": drift, "USDJPY": [150 / d for d in drift]})
-        prices.to_csv(tmp_path / "prices.csv", index=False)
-        rates = pd.DataFrame({"date": [days[0], days[60]], "EUR": [0.02, 0.03], "JPY": [0.0, 0.001], "USD": 0.05})
-        rates.to_csv(tmp_path / "rates.csv", index=False)
-        return FileFeed(tmp_path / "prices.csv", tmp_path / "rates.csv")
+class TestFileFeed(FileFeedSuite):
+    """On the files that are shipped."""
 
 
-class TestSimBroker(BrokerSuite):
-    @pytest.fixture
-    def broker(self) -> Broker:
-        return SimBroker(financing=BenchmarkFinancing(0.01))
+class TestSimBroker(SimulatedSuite):
+    """On the account that is shipped."""
 
 
 def test_every_built_in_strategy_is_here() -> None:
