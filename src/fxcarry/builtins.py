@@ -214,6 +214,7 @@ def fxcarry_components() -> list[Component]:
             config=ConsoleConfig,
             factory=_console,
             summary="alerts as lines on the standard error stream",
+            suite="fxcarry.testing.builtin:ConsoleSuite",
         ),
         Component(
             kind="feed",

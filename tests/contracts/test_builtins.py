@@ -1,4 +1,4 @@
-"""The built-in feeds, broker and strategies pass the suites that a plugin's author runs."""
+"""The built-in feeds, broker, strategies, rules and notifier pass the suites that a plugin's author runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import pytest
 
 from fxcarry import plugins
 from fxcarry.feeds import MemoryFeed
-from fxcarry.protocols import DataFeed, Strategy
-from fxcarry.testing import FeedSuite, StrategySuite, market_history
-from fxcarry.testing.builtin import FileFeedSuite, SimulatedSuite
+from fxcarry.plugins import Kind
+from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.testing import FeedSuite, RuleSuite, StrategySuite, market_history
+from fxcarry.testing.builtin import ConsoleSuite, FileFeedSuite, SimulatedSuite
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
     "inverse-volatility", "linear", "minimum-variance", "optimized", "overlaid", "rank", "sign",
+)  # fmt: skip
+RULES = (
+    "daily-loss", "drawdown", "expected-shortfall", "fat-finger", "financing-flip", "margin-distance",
+    "max-currencies-per-side", "max-currency-exposure", "max-exposure", "max-position", "order-rate", "peg-limit",
+    "price-sanity", "rollover-window", "spread-guard", "staleness", "stop-loss", "stress-loss", "weekend",
 )  # fmt: skip
 
 
@@ -30,15 +36,32 @@ class TestSimBroker(SimulatedSuite):
     """On the account that is shipped."""
 
 
-def test_every_built_in_strategy_is_here() -> None:
-    registry = plugins.load({"FXCARRY_PLUGINS": "off"})
-    assert tuple(c.name for c in registry.of("strategy")) == STRATEGIES
+class TestConsole(ConsoleSuite):
+    """On the stream that is shipped."""
+
+
+@pytest.mark.parametrize(("kind", "names"), [("strategy", STRATEGIES), ("rule", RULES), ("notifier", ("console",))])
+def test_every_built_in_one_is_here(kind: Kind, names: tuple[str, ...]) -> None:
+    assert tuple(c.name for c in _builtins().of(kind)) == names
+
+
+def _builtins() -> plugins.Registry:
+    return plugins.load({"FXCARRY_PLUGINS": "off"})
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 class TestStrategies(StrategySuite):
     @pytest.fixture
     def strategy(self, name: str) -> Strategy:
-        component = plugins.load({"FXCARRY_PLUGINS": "off"}).get("strategy", name)
+        component = _builtins().get("strategy", name)
         made: Strategy = component.factory(component.config())
+        return made
+
+
+@pytest.mark.parametrize("name", RULES)
+class TestRules(RuleSuite):
+    @pytest.fixture
+    def rule(self, name: str) -> RiskRule:
+        component = _builtins().get("rule", name)
+        made: RiskRule = component.factory(component.config())
         return made

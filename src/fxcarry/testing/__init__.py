@@ -7,7 +7,7 @@ Subclass a suite in a test module and give its fixture::
         def feed(self):
             return AcmeFeed(...)
 
-Cases are numbered (B01, F01, S01, …). A subclass that replaces one has to say so:
+Cases are numbered (B01, F01, R01, S01, N01, …). A subclass that replaces one has to say so:
 ``replaces = {"F07": "the venue's history is of another market"}``.
 """
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fxcarry.testing.brokers import BrokerSuite
     from fxcarry.testing.factories import account, market_history, view_at
     from fxcarry.testing.feeds import FeedSuite
+    from fxcarry.testing.notifiers import NotifierSuite
+    from fxcarry.testing.rules import RuleSuite
     from fxcarry.testing.strategies import StrategySuite
     from fxcarry.testing.venue import FakeBroker, FakeVenue, serve
 
@@ -31,6 +33,8 @@ _WHERE = {
     "FakeBroker": "venue",
     "FakeVenue": "venue",
     "FeedSuite": "feeds",
+    "NotifierSuite": "notifiers",
+    "RuleSuite": "rules",
     "StrategySuite": "strategies",
     "account": "factories",
     "market_history": "factories",
@@ -43,6 +47,8 @@ __all__ = [
     "FakeBroker",
     "FakeVenue",
     "FeedSuite",
+    "NotifierSuite",
+    "RuleSuite",
     "StrategySuite",
     "Suite",
     "account",

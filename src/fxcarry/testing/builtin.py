@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from fxcarry.alerts import ConsoleNotifier
 from fxcarry.builtins import FileFeedConfig, SimulatedConfig
 from fxcarry.feeds import FileFeed
 from fxcarry.financing import BenchmarkFinancing
-from fxcarry.protocols import Broker, DataFeed
+from fxcarry.protocols import Broker, DataFeed, Notifier
 from fxcarry.testing.brokers import BrokerSuite
 from fxcarry.testing.feeds import FeedSuite
+from fxcarry.testing.notifiers import NotifierSuite
 
 
 class SimulatedSuite(BrokerSuite):
@@ -39,3 +42,23 @@ class FileFeedSuite(FeedSuite):
         (tmp_path / "rates.csv").write_text("\n".join(rates), encoding="utf-8")
         config = FileFeedConfig(prices=str(tmp_path / "prices.csv"), rates=str(tmp_path / "rates.csv"))
         return FileFeed(config.prices, config.rates)
+
+
+class ConsoleSuite(NotifierSuite):
+    """The console: what was written to the standard error stream, line by line."""
+
+    @pytest.fixture
+    def notifier(self) -> Notifier:
+        """The channel."""
+        return ConsoleNotifier()
+
+    @pytest.fixture
+    def delivered(self, capsys: pytest.CaptureFixture[str]) -> Callable[[], Sequence[str]]:
+        """The lines so far."""
+        lines: list[str] = []
+
+        def read() -> list[str]:
+            lines.extend(capsys.readouterr().err.splitlines())
+            return lines
+
+        return read

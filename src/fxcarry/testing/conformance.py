@@ -18,7 +18,13 @@ from fxcarry import testing
 from fxcarry.errors import ConfigError, PluginError
 from fxcarry.plugins import Component
 
-SUITES = {"broker": "BrokerSuite", "feed": "FeedSuite", "strategy": "StrategySuite"}
+SUITES = {
+    "broker": "BrokerSuite",
+    "feed": "FeedSuite",
+    "notifier": "NotifierSuite",
+    "rule": "RuleSuite",
+    "strategy": "StrategySuite",
+}
 """The suite of each kind of component, by its name in :mod:`fxcarry.testing`. Its fixture is called as the kind."""
 
 _CLASS = "TestConformance"
@@ -211,5 +217,6 @@ def _message(report: Any) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(report.longrepr if crash is None else crash.message).strip()
-    where = "" if report.when == "call" else f"in {report.when}: "
+    variant = report.nodeid.partition("[")[2].rstrip("]")
+    where = "".join(f"in {part}: " for part in (report.when, variant) if part not in ("call", ""))
     return where + text.splitlines()[0].removeprefix("AssertionError: ").removeprefix("Failed: ")
