@@ -53,7 +53,7 @@ _SLACK = 1e-9  # as fxcarry.risk: a limit met exactly is met whatever the last b
 
 
 @attrs.frozen(kw_only=True)
-class Question:
+class _Question:
     """What a rule is asked: the four arguments of a call."""
 
     proposal: Proposal
@@ -69,7 +69,7 @@ class Question:
         """What a review with this rule alone lets through."""
         return review(self.proposal, (rule,), self.view, self.account, self.state).weights
 
-    def about(self, **changes: Any) -> Question:
+    def about(self, **changes: Any) -> _Question:
         """The same question of a changed proposal."""
         return attrs.evolve(self, proposal=attrs.evolve(self.proposal, **changes))
 
@@ -229,11 +229,11 @@ def _stages(rule: RiskRule) -> tuple[str, ...]:
     return tuple(getattr(rule, "stages", get_args(Stage)))
 
 
-def _text(value: Question | Verdict) -> str:
+def _text(value: _Question | Verdict) -> str:
     """What tells two answers, or a question before and after, apart."""
-    proposal = value.proposal if isinstance(value, Question) else value
+    proposal = value.proposal if isinstance(value, _Question) else value
     facts = {name: fact.tolist() if isinstance(fact, np.ndarray) else fact for name, fact in _facts(proposal)}
-    if isinstance(value, Question):
+    if isinstance(value, _Question):
         facts |= {"state": value.state, "held by the account": dict(value.account.current_weights)}
         facts |= {"spot": value.view.values("spot").tolist()}
     return repr(facts)
@@ -256,7 +256,7 @@ def _exposure() -> FloatArray:
     return exposure
 
 
-def _questions() -> Iterator[Question]:
+def _questions() -> Iterator[_Question]:
     """The same questions every time: books of all sizes at every stage, losses, stale quotes, orders sent before."""
     view, exposure = _view(), _exposure()
     for number in range(_SAMPLES):
@@ -264,7 +264,7 @@ def _questions() -> Iterator[Question]:
             yield _question(np.random.default_rng([number, *stage.encode()]), stage, view, exposure)
 
 
-def _question(random: np.random.Generator, stage: Stage, view: MarketView, exposure: FloatArray) -> Question:
+def _question(random: np.random.Generator, stage: Stage, view: MarketView, exposure: FloatArray) -> _Question:
     count = len(_LEGS)
     weights = random.choice(_SIZES, count) * random.choice([1.0, -1.0], count)
     held = weights if stage == "held" else weights * random.choice([0.0, 0.5, 1.0, 1.2, -1.0], count)
@@ -295,10 +295,10 @@ def _question(random: np.random.Generator, stage: Stage, view: MarketView, expos
         rejects=int(random.integers(5)),
     )
     exposures = dict(zip(_CURRENCIES, (exposure @ held).tolist()))
-    return Question(proposal=proposal, view=view, account=account(proposal.nav, at=at, weights=exposures), state=state)
+    return _Question(proposal=proposal, view=view, account=account(proposal.nav, at=at, weights=exposures), state=state)
 
 
-def _flat(stage: Stage, legs: tuple[str, ...]) -> Question:
+def _flat(stage: Stage, legs: tuple[str, ...]) -> _Question:
     zero = np.zeros(len(legs))
     proposal = Proposal(
         stage=stage,
@@ -313,7 +313,7 @@ def _flat(stage: Stage, legs: tuple[str, ...]) -> Question:
         closeout=[1 / 60] * len(legs),
     )
     state = RiskState(day_start=_NAV, high_water=_NAV)
-    return Question(proposal=proposal, view=_view(), account=account(_NAV, at=_NOON), state=state)
+    return _Question(proposal=proposal, view=_view(), account=account(_NAV, at=_NOON), state=state)
 
 
 def _blocks() -> Iterator[Block]:
@@ -332,7 +332,7 @@ def _blocks() -> Iterator[Block]:
         yield block
 
 
-def _ticks(block: Block) -> Iterator[Question]:
+def _ticks(block: Block) -> Iterator[_Question]:
     """What a rule would be asked tick by tick."""
     view, exposure, units = _view(), _exposure(), np.array(block.units)
     state = RiskState(day_start=block.day_start, high_water=block.high_water)
@@ -354,6 +354,6 @@ def _ticks(block: Block) -> Iterator[Question]:
             closeout=block.closeout,
             is_daily=True,
         )
-        yield Question(proposal=proposal, view=view, account=account(nav, at=block.tape.instant(here)), state=state)
+        yield _Question(proposal=proposal, view=view, account=account(nav, at=block.tape.instant(here)), state=state)
         if proposal.is_day_end:
             state = state.at_day_end(nav, nav)
