@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fxcarry.testing.rules import RuleSuite
     from fxcarry.testing.strategies import StrategySuite
     from fxcarry.testing.venue import FakeBroker, FakeVenue, serve
+    from fxcarry.testing.wire import Reply, Request, WireServer
 
 _WHERE = {
     "BrokerSuite": "brokers",
@@ -34,8 +35,11 @@ _WHERE = {
     "FakeVenue": "venue",
     "FeedSuite": "feeds",
     "NotifierSuite": "notifiers",
+    "Reply": "wire",
+    "Request": "wire",
     "RuleSuite": "rules",
     "StrategySuite": "strategies",
+    "WireServer": "wire",
     "account": "factories",
     "market_history": "factories",
     "serve": "venue",
@@ -48,9 +52,12 @@ __all__ = [
     "FakeVenue",
     "FeedSuite",
     "NotifierSuite",
+    "Reply",
+    "Request",
     "RuleSuite",
     "StrategySuite",
     "Suite",
+    "WireServer",
     "account",
     "market_history",
     "serve",
