@@ -12,6 +12,7 @@ import click
 
 from fxcarry import __version__
 from fxcarry.cli.checking import lookahead, stress, warmup
+from fxcarry.cli.conforming import conformance
 from fxcarry.cli.golive import check
 from fxcarry.cli.looking import carry, plugins, roll
 from fxcarry.cli.operating import export, flatten, parity, pause, reduce, resume, run, status
@@ -95,7 +96,7 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 
 for _command in (
-    *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, init, config),
+    *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, conformance, init, config),
     *(run, status, plan, apply, pause, reduce, resume, flatten, parity, export, check),
 ):
     cli.add_command(_command)
