@@ -11,6 +11,7 @@ import click
 
 from fxcarry.cli.desk import (
     account_lock,
+    account_option,
     channels,
     engine_on,
     give,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
 @click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
-@click.option("--account", metavar="ID", help="The third key to live trading: the account id that the broker reports.")
+@account_option
 @state_option
 @config_option
 @json_option
@@ -51,7 +52,7 @@ def run(
     config_path: str | None,
     as_json: bool,
 ) -> None:
-    """Run a strategy day and night, on paper: look, decide, send, remember - and go on after any interruption.
+    """Run a strategy day and night: look, decide, send, remember - and go on after any interruption.
 
     With --replay the same loop runs on stored history and needs no key. It may be stopped (Ctrl-C) or killed at any
     moment; started again it goes on where it was, and ends where a backtest ends.
@@ -61,6 +62,8 @@ def run(
     from fxcarry.periods import days_of
 
     settings = load(config_path)
+    if first is not None and settings.mode == "live":
+        raise ConfigError('--replay with mode = "live"', hint='stored history is for mode = "paper"')
     journal, broker, chosen = open_desk(settings, folder, name)
     may_trade(settings, broker, account)
     engine = engine_on(settings, journal, broker, chosen, in_real_time=first is None)
