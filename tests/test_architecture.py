@@ -43,6 +43,7 @@ TIERS = {
     5: [
         "remote",
         "reconcile",
+        "gap",
         "preview",
         "routing",
         "simulation",

@@ -27,7 +27,7 @@ STATE = "fxcarry-state"
 state_option = click.option(
     "--state", "folder", metavar="DIR", default=STATE, show_default=True, help="Where the journal is."
 )
-account_option = click.option(
+account_id_option = click.option(
     "--account", metavar="ID", help="The third key to live trading: the account id that the broker reports."
 )
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    account_id_option,
     account_lock,
-    account_option,
     channels,
     engine_on,
     give,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
 @click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
-@account_option
+@account_id_option
 @state_option
 @config_option
 @json_option

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    account_id_option,
     account_lock,
-    account_option,
     engine_on,
     give,
     instant_of,
@@ -80,7 +80,7 @@ def _show(preview: Preview) -> None:
 @click.argument("plan_id", metavar="PLAN")
 @click.option("--strategy", "name", metavar="NAME", help="NAME or file.py:name. [the only one configured]")
 @_at_option
-@account_option
+@account_id_option
 @state_option
 @config_option
 @json_option
