@@ -43,6 +43,7 @@ TIERS = {
     5: [
         "remote",
         "reconcile",
+        "leak",
         "gap",
         "preview",
         "routing",
