@@ -156,9 +156,8 @@ class Desk:
         mark = self.log.begin(request)
         ticket = self.find(specifier)
         if ticket is None or ticket.state != "PENDING":
-            facts = {"rejectReason": "ORDER_DOESNT_EXIST"}
-            if not specifier.startswith("@"):
-                facts["orderID"] = specifier
+            name, number = ("clientOrderID", specifier[1:]) if specifier.startswith("@") else ("orderID", specifier)
+            facts = {name: number, "rejectReason": "ORDER_DOESNT_EXIST"}
             record = self.log.add("ORDER_CANCEL_REJECT", self._now, facts)
             error = {"errorCode": "ORDER_DOESNT_EXIST", "errorMessage": message("ORDER_DOESNT_EXIST")}
             return 404, self._told(mark, {"orderCancelRejectTransaction": record, **error})
