@@ -97,3 +97,9 @@ def test_kinds_are_kebab_case_and_documented() -> None:
     for kind in AlertKind:
         assert kind == kind.lower().replace("_", "-")
         assert f"`{kind}`" in page, kind
+
+
+def test_the_console_writes_one_line_whatever_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "a\nb\x1b[31m \u202e {x} € 🏦"
+    ConsoleNotifier().notify(Alert(at=AT, kind="operator", severity="info", message=message))
+    assert capsys.readouterr().err == r"2025-03-12 21:00:00 info: operator: a\nb\x1b[31m \u202e {x} € 🏦" + "\n"

@@ -44,6 +44,7 @@ class AlertKind(StrEnum):
     LATE_FILL = "late-fill"
     ORDER_UNKNOWN = "order-unknown"
     RECONCILIATION_BREAK = "reconciliation-break"
+    FINANCING_LEAK = "financing-leak"
     CLOCK_JUMP = "clock-jump"
     LIQUIDATION = "liquidation"
     PLAN_REFUSED = "plan-refused"
@@ -116,10 +117,11 @@ class Alerts:
 
 
 class ConsoleNotifier:
-    """Alerts as lines on the standard error stream."""
+    """Alerts as lines on the standard error stream; what breaks one or steers a terminal is written as ``\\x1b``."""
 
     name = "console"
 
     def notify(self, alert: Alert) -> None:
         """Print one line."""
-        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {alert.message}\n")
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in alert.message)
+        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {text}\n")

@@ -206,6 +206,7 @@ def fxcarry_components() -> list[Component]:
             config=SimulatedConfig,
             factory=_simulated,
             summary="fills at the next quote, financing, margin, native stops",
+            suite="fxcarry.testing.builtin:SimulatedSuite",
         ),
         Component(
             kind="notifier",
@@ -213,6 +214,7 @@ def fxcarry_components() -> list[Component]:
             config=ConsoleConfig,
             factory=_console,
             summary="alerts as lines on the standard error stream",
+            suite="fxcarry.testing.builtin:ConsoleSuite",
         ),
         Component(
             kind="feed",
@@ -220,5 +222,6 @@ def fxcarry_components() -> list[Component]:
             config=FileFeedConfig,
             factory=_file_feed,
             summary="your own prices and rates from CSV or Parquet files",
+            suite="fxcarry.testing.builtin:FileFeedSuite",
         ),
     ]

@@ -41,6 +41,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 _logger = logging.getLogger("fxcarry.plugins")
 _BUILTIN = EntryPoint("builtin", "fxcarry.builtins", GROUP)
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_PLACE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _OWN_KEYS = {"strategy": {"use", "rules"}}  # keys of a section that belong to fxcarry, not to the component
 
 
@@ -52,6 +53,9 @@ class Component:
     structured into; ``factory`` takes an instance of it and returns the feed, broker, strategy, rule or notifier.
     Heavy imports belong inside ``factory``. ``summary`` is one line for ``fxcarry plugins``.
 
+    ``suite`` is for ``fxcarry conformance``: ``"module:Class"``, a suite of :mod:`fxcarry.testing` with its fixtures.
+    It is imported only then. Without one the suite of the kind runs on ``factory(config())``; a broker needs one.
+
     Raises PluginError where one of these is not so.
     """
 
@@ -60,6 +64,7 @@ class Component:
     config: type
     factory: Callable[[Any], Any]
     summary: str
+    suite: str = ""
 
     def __attrs_post_init__(self) -> None:
         def check(is_right: bool, what: str, hint: str) -> None:
@@ -77,6 +82,8 @@ class Component:
         check(callable(self.factory), f"factory is {self.factory!r}", "give a callable that takes the config")
         is_line = isinstance(self.summary, str) and bool(self.summary.strip()) and "\n" not in self.summary
         check(is_line, f"summary is {self.summary!r}", "give one line")
+        is_place = isinstance(self.suite, str) and (not self.suite or _PLACE.fullmatch(self.suite) is not None)
+        check(is_place, f"suite is {self.suite!r}", 'write it as "module:Class", or leave it out')
 
 
 class Hooks:

@@ -1,22 +1,24 @@
-"""The built-in feeds, broker and strategies pass the suites that a plugin's author runs."""
+"""The built-in feeds, broker, strategies, rules and notifier pass the suites that a plugin's author runs."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 
 from fxcarry import plugins
-from fxcarry.feeds import FileFeed, MemoryFeed
-from fxcarry.financing import BenchmarkFinancing
-from fxcarry.protocols import Broker, DataFeed, Strategy
-from fxcarry.simulation import SimBroker
-from fxcarry.testing import BrokerSuite, FeedSuite, StrategySuite, market_history
+from fxcarry.feeds import MemoryFeed
+from fxcarry.plugins import Kind
+from fxcarry.protocols import DataFeed, RiskRule, Strategy
+from fxcarry.testing import FeedSuite, RuleSuite, StrategySuite, market_history
+from fxcarry.testing.builtin import ConsoleSuite, FileFeedSuite, SimulatedSuite
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
     "inverse-volatility", "linear", "minimum-variance", "optimized", "overlaid", "rank", "sign",
+)  # fmt: skip
+RULES = (
+    "daily-loss", "drawdown", "expected-shortfall", "fat-finger", "financing-flip", "margin-distance",
+    "max-currencies-per-side", "max-currency-exposure", "max-exposure", "max-position", "order-rate", "peg-limit",
+    "price-sanity", "rollover-window", "spread-guard", "staleness", "stop-loss", "stress-loss", "weekend",
 )  # fmt: skip
 
 
@@ -26,33 +28,40 @@ class TestMemoryFeed(FeedSuite):
         return MemoryFeed(market_history(days=120))
 
 
-class TestFileFeed(FeedSuite):
-    @pytest.fixture
-    def feed(self, tmp_path: Path) -> DataFeed:
-        days = pd.bdate_range("2024-01-01", periods=120).strftime("%Y-%m-%d")
-        drift = [1 + 0.001 * n for n in range(len(days))]
-        prices = pd.DataFrame({"date": days, "EURUSD": drift, "USDJPY": [150 / d for d in drift]})
-        prices.to_csv(tmp_path / "prices.csv", index=False)
-        rates = pd.DataFrame({"date": [days[0], days[60]], "EUR": [0.02, 0.03], "JPY": [0.0, 0.001], "USD": 0.05})
-        rates.to_csv(tmp_path / "rates.csv", index=False)
-        return FileFeed(tmp_path / "prices.csv", tmp_path / "rates.csv")
+class TestFileFeed(FileFeedSuite):
+    """On the files that are shipped."""
 
 
-class TestSimBroker(BrokerSuite):
-    @pytest.fixture
-    def broker(self) -> Broker:
-        return SimBroker(financing=BenchmarkFinancing(0.01))
+class TestSimBroker(SimulatedSuite):
+    """On the account that is shipped."""
 
 
-def test_every_built_in_strategy_is_here() -> None:
-    registry = plugins.load({"FXCARRY_PLUGINS": "off"})
-    assert tuple(c.name for c in registry.of("strategy")) == STRATEGIES
+class TestConsole(ConsoleSuite):
+    """On the stream that is shipped."""
+
+
+@pytest.mark.parametrize(("kind", "names"), [("strategy", STRATEGIES), ("rule", RULES), ("notifier", ("console",))])
+def test_every_built_in_one_is_here(kind: Kind, names: tuple[str, ...]) -> None:
+    assert tuple(c.name for c in _builtins().of(kind)) == names
+
+
+def _builtins() -> plugins.Registry:
+    return plugins.load({"FXCARRY_PLUGINS": "off"})
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 class TestStrategies(StrategySuite):
     @pytest.fixture
     def strategy(self, name: str) -> Strategy:
-        component = plugins.load({"FXCARRY_PLUGINS": "off"}).get("strategy", name)
+        component = _builtins().get("strategy", name)
         made: Strategy = component.factory(component.config())
+        return made
+
+
+@pytest.mark.parametrize("name", RULES)
+class TestRules(RuleSuite):
+    @pytest.fixture
+    def rule(self, name: str) -> RiskRule:
+        component = _builtins().get("rule", name)
+        made: RiskRule = component.factory(component.config())
         return made

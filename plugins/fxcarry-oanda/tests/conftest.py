@@ -1,43 +1,86 @@
-"""A fake venue with quotes, and a client that talks to it; no network but loopback."""
+"""A fake account behind a socket, and brokers on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
-import pytest_socket
-from fakes import Client, snapshot
-
 from fxcarry_oanda.testing import FakeOanda
+from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
+
+from fxcarry.model import Account, Order, OrderResult, Pair, Quote, Snapshot
+from fxcarry.testing import WireServer
+
+WEDNESDAY = datetime(2025, 3, 12, 13, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def _no_network() -> None:
-    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+@attrs.define
+class Desk:
+    """A fake account, its server, a broker on it, and where the market is."""
+
+    fake: FakeOanda
+    server: WireServer
+    broker: DrivenBroker
+    at: datetime = WEDNESDAY
+
+    def next(self, euro: str = "1.10000", *, after: timedelta = timedelta(minutes=1), yen: str = "150.000") -> Account:
+        """The account when the market has moved on: EURUSD and USDJPY at these mids."""
+        self.at += after
+        return self.broker.sync(self.snapshot(euro, yen))
+
+    def snapshot(self, euro: str = "1.10000", yen: str = "150.000") -> Snapshot:
+        mids = {Pair("EUR", "USD"): (euro, "0.00010"), Pair("USD", "JPY"): (yen, "0.010")}
+        quotes = {
+            pair: Quote(Decimal(mid) - Decimal(half), Decimal(mid) + Decimal(half), self.at)
+            for pair, (mid, half) in mids.items()
+        }
+        return Snapshot(self.at, quotes)
+
+    def buy(self, units: int, client_id: str = "a", instrument: str = "EURUSD", **more: Any) -> OrderResult:
+        order = Order(client_id=client_id, instrument=instrument, units=Decimal(units), **more)
+        return self.broker.place_limit_order(order) if order.type == "limit" else self.broker.place_market_order(order)
+
+    def held(self) -> dict[str, int]:
+        """What the venue's own books say is held."""
+        return {name: int(units) for name, units in self.fake.positions.items() if units}
+
+    def posts(self, path: str = "/orders") -> int:
+        """How many requests to change something there the server has received."""
+        return sum(r.method in ("POST", "PUT") and path in r.path for r in self.server.requests)
+
+
+MakeDesk = Callable[..., Desk]
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Client]]:
-    """Makes a client of a fake that is served, at the first snapshot."""
-    with ExitStack() as stack:
+def make_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDesk]:
+    """Makes desks, each on an account of its own."""
+    opened: list[tuple[WireServer, DrivenBroker]] = []
 
-        def served(fake: FakeOanda, **levels: Any) -> Client:
-            server = stack.enter_context(fake.serve())
-            fake.move_to(snapshot(**levels))
-            client = Client(server.url, fake)
-            stack.enter_context(client.session)
-            return client
+    def make(*, timeout: float = 0.5, is_hedging: bool = False, archive: Any = None, **account: Any) -> Desk:
+        fake = FakeOanda(is_hedging=is_hedging, **account)
+        monkeypatch.setenv(TOKEN_VARIABLE, fake.token)
+        server = fake.serve().__enter__()
+        server.retry_after = 0
+        client = client_of(fake, server, timeout=timeout)
+        desk = Desk(fake, server, DrivenBroker(fake, client, is_hedging=is_hedging, archive=archive))
+        opened.append((server, desk.broker))
+        desk.broker.fake.move_to(desk.snapshot())
+        desk.broker.connect()
+        desk.next()
+        return desk
 
-        yield served
+    yield make
+    for server, broker in opened:
+        broker.close()
+        server.__exit__(None, None, None)
 
 
 @pytest.fixture
-def fake() -> FakeOanda:
-    return FakeOanda()
-
-
-@pytest.fixture
-def client(fake: FakeOanda, serve: Callable[..., Client]) -> Client:
-    return serve(fake)
+def desk(make_desk: MakeDesk) -> Desk:
+    """A desk on a netting account in USD."""
+    return make_desk()

@@ -212,7 +212,7 @@ class Weekend:
         is_shut = proposal.stage == "target" and not proposal.is_daily and _is_weekend(account.at)
         waits = held_up(proposal, is_shut)
         if waits is not None:
-            return Verdict(self.name, Action.RESIZE, Code.WEEKEND_OPENING, waits, headroom, facts=facts, retry=True)
+            return Verdict(self.name, Action.RESIZE, Code.WEEKEND_OPENING, waits, facts=facts, retry=True)
         if is_over:
             caps = pro_rata(proposal, self.limit)
             return Verdict(self.name, Action.RESIZE, Code.WEEKEND_EXPOSURE, caps, headroom, facts=facts)

@@ -7,7 +7,7 @@ Subclass a suite in a test module and give its fixture::
         def feed(self):
             return AcmeFeed(...)
 
-Cases are numbered (B01, F01, S01, …). A subclass that replaces one has to say so:
+Cases are numbered (B01, F01, R01, S01, N01, …). A subclass that replaces one has to say so:
 ``replaces = {"F07": "the venue's history is of another market"}``.
 """
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fxcarry.testing.brokers import BrokerSuite
     from fxcarry.testing.factories import account, market_history, view_at
     from fxcarry.testing.feeds import FeedSuite
+    from fxcarry.testing.notifiers import NotifierSuite
+    from fxcarry.testing.rules import RuleSuite
     from fxcarry.testing.strategies import StrategySuite
     from fxcarry.testing.venue import FakeBroker, FakeVenue, serve
     from fxcarry.testing.wire import Reply, Request, WireServer
@@ -32,8 +34,10 @@ _WHERE = {
     "FakeBroker": "venue",
     "FakeVenue": "venue",
     "FeedSuite": "feeds",
+    "NotifierSuite": "notifiers",
     "Reply": "wire",
     "Request": "wire",
+    "RuleSuite": "rules",
     "StrategySuite": "strategies",
     "WireServer": "wire",
     "account": "factories",
@@ -47,8 +51,10 @@ __all__ = [
     "FakeBroker",
     "FakeVenue",
     "FeedSuite",
+    "NotifierSuite",
     "Reply",
     "Request",
+    "RuleSuite",
     "StrategySuite",
     "Suite",
     "WireServer",

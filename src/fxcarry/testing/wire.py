@@ -289,8 +289,9 @@ class _Connection(BaseHTTPRequestHandler):
         self._reset()
 
     def _head(self, reply: Reply, framing: Mapping[str, str]) -> None:
-        self.send_response(reply.status)
-        for name, value in {"Content-Type": "text/html", **reply.headers, **framing}.items():
+        self.send_response_only(reply.status)
+        own = {"Date": self.date_time_string(), "Content-Type": "text/html"}
+        for name, value in {**own, **reply.headers, **framing}.items():
             self.send_header(name, value)
         self.end_headers()
 

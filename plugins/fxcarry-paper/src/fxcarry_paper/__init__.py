@@ -67,6 +67,7 @@ def fxcarry_components() -> Iterable[Component]:
             config=PaperConfig,
             factory=_build,
             summary="a paper account in a file that survives crashes, on the fills of the simulated broker",
+            suite="fxcarry_paper.testing:PaperSuite",
         )
     ]
 
