@@ -32,7 +32,7 @@ class FakeOanda:
 
     Change it while it runs: ``terms`` (by instrument), ``rates`` ((longRate, shortRate) by instrument), ``liquidity``
     (units that can be dealt at once, by instrument), ``halted`` (instruments that are not dealt), ``clock_skew`` (added
-    to every time it states), ``streams``, ``has_financing_rates`` (False = an instrument does not state its rates) and
+    to every time it states), ``streams`` (their heartbeats and faults), ``has_financing_rates`` (False = an instrument does not state its rates) and
     ``pages_host`` (the host in the addresses of pages of transactions).
 
     Not modelled: take-profit, trailing and entry stop orders, changes of an order, several accounts, dividends. How
@@ -183,6 +183,24 @@ class FakeOanda:
     def is_authorized(self, token: str) -> bool:
         """Whether a token is good."""
         return token == self.token and not self._is_revoked
+
+    @property
+    def hold_back_streams(self) -> bool:
+        """Whether streams give heartbeats and nothing else, though things happen: what was held back never comes."""
+        return self.streams.are_held_back
+
+    @hold_back_streams.setter
+    def hold_back_streams(self, value: bool) -> None:
+        self.streams.are_held_back = value
+
+    @property
+    def are_streams_silent(self) -> bool:
+        """Whether streams give nothing at all while their lines stay open."""
+        return self.streams.are_silent
+
+    @are_streams_silent.setter
+    def are_streams_silent(self, value: bool) -> None:
+        self.streams.are_silent = value
 
     def stop_streams(self) -> None:
         """Cut every stream that is open; a client may open another."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from threading import Condition, RLock
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -107,7 +108,8 @@ class Api:
                 return Reply(status, _PAGE.encode(), {"Content-Type": "text/html"})
             if request.headers.get("accept-datetime-format", "").upper() == "UNIX":
                 body = _in_seconds(body)
-            headers = {"RequestID": number}
+            dated = format_datetime(self._desk.market.at + self._desk.skew, usegmt=True)
+            headers = {"RequestID": number, "Date": dated}
             if status == 201:
                 order = next(iter(body.values()))["id"]
                 headers["Location"] = f"{self._venue.pages_host}/v3/accounts/{self._venue.account_id}/orders/{order}"
@@ -350,7 +352,7 @@ class Api:
         def news() -> list[Record]:
             rows = log.records[seen[0] :]
             seen[0] = len(log.records)
-            return [row for row in rows for _ in range(1 + self._venue.streams.is_repeating)]
+            return [row for row in rows for _ in range(1 + self._venue.streams.are_repeating)]
 
         def heartbeat() -> Record:
             return {"type": "HEARTBEAT", "lastTransactionID": log.last_id, "time": self._now()}
