@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,11 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
+from fxcarry_oanda.testing import FakeOanda
+from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 from fxcarry.model import Account, Order, OrderResult, Pair, Quote, Snapshot
 from fxcarry.testing import WireServer
-from fxcarry_oanda.testing import FakeOanda
-from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 WEDNESDAY = datetime(2025, 3, 12, 13, tzinfo=UTC)
 
@@ -57,12 +58,26 @@ MakeDesk = Callable[..., Desk]
 
 
 @pytest.fixture
+def soon() -> Callable[[Callable[[], Any]], Any]:
+    """Waits until something holds; the last it said."""
+
+    def wait(holds: Callable[[], Any]) -> Any:
+        until = time.monotonic() + 5.0
+        while not (found := holds()) and time.monotonic() < until:
+            time.sleep(0.01)
+        return found
+
+    return wait
+
+
+@pytest.fixture
 def make_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDesk]:
     """Makes desks, each on an account of its own."""
     opened: list[tuple[WireServer, DrivenBroker]] = []
 
     def make(*, timeout: float = 0.5, is_hedging: bool = False, archive: Any = None, **account: Any) -> Desk:
         fake = FakeOanda(is_hedging=is_hedging, **account)
+        fake.streams.interval = 0.05
         monkeypatch.setenv(TOKEN_VARIABLE, fake.token)
         server = fake.serve().__enter__()
         server.retry_after = 0

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fxcarry_oanda.feed import OandaFeed
+from fxcarry_oanda.testing.suites import client_of
 
 from fxcarry.errors import ConfigError, DataError, MissingDataError, StaleDataError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.model import Pair
 from fxcarry.testing import market_history
-from fxcarry_oanda.feed import OandaFeed
-from fxcarry_oanda.testing.suites import client_of
 
 EURUSD, USDJPY = Pair("EUR", "USD"), Pair("USD", "JPY")
 
@@ -31,7 +31,7 @@ def feed(desk: Any, rates: MemoryFeed) -> Iterator[OandaFeed]:
         client_of(desk.fake, desk.server, silence=0.5),
         currencies=("EUR", "JPY", "USD"),
         rates=rates,
-        clock=lambda: desk.fake.now,
+        clock=lambda: desk.fake.at,
     )
     yield made
     made.close()
@@ -58,7 +58,7 @@ def test_rows_are_the_closes_of_candles_that_have_ended(desk: Any, feed: OandaFe
     for minute in range(150):
         desk.fake.move_to(desk.snapshot(f"{1.1 + 0.0001 * minute:.5f}", "150.000"))
         desk.at += timedelta(minutes=1)
-    desk.at = desk.fake.now
+    desk.at = desk.fake.at
     history = feed.history(None, None)
     assert (history.numeraire, history.currencies, history.interval) == ("USD", ("EUR", "JPY"), timedelta(hours=1))
     ends = [str(t)[11:16] for t in history.times]
@@ -101,7 +101,7 @@ def test_the_future_and_a_wrong_clock_are_errors(desk: Any, feed: OandaFeed) -> 
 
 def test_a_pair_that_is_not_quoted_is_an_error_not_a_hole(desk: Any, rates: MemoryFeed) -> None:
     feed = OandaFeed(
-        client_of(desk.fake, desk.server), currencies=("EUR", "XAF"), rates=rates, clock=lambda: desk.fake.now
+        client_of(desk.fake, desk.server), currencies=("EUR", "XAF"), rates=rates, clock=lambda: desk.fake.at
     )
     with pytest.raises((DataError, ConfigError)):
         feed.snapshot(desk.at)
@@ -123,17 +123,15 @@ def test_a_granularity_that_is_none_is_refused(desk: Any, rates: MemoryFeed) -> 
         OandaFeed(client_of(desk.fake, desk.server), currencies=("EUR",), rates=rates, granularity="S5")
 
 
-def test_the_price_stream_takes_the_place_of_polling(desk: Any, rates: MemoryFeed) -> None:
+def test_the_price_stream_takes_the_place_of_polling(desk: Any, rates: MemoryFeed, soon: Any) -> None:
     feed = OandaFeed(
         client_of(desk.fake, desk.server, silence=0.5),
         currencies=("EUR", "JPY"),
         rates=rates,
         streams=True,
-        clock=lambda: desk.fake.now,
+        clock=lambda: desk.fake.at,
     )
     feed.snapshot(desk.at)
-    from test_streams import soon
-
     assert feed._stream is not None
     stream = feed._stream
     assert soon(lambda: len(stream.prices()) == 2)

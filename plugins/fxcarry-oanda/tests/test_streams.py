@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
-
 from fxcarry_oanda.streams import PriceStream, TransactionStream
 from fxcarry_oanda.testing.suites import client_of
-
-
-def soon(holds: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """Wait until something holds."""
-    until = time.monotonic() + seconds
-    while not (found := holds()) and time.monotonic() < until:
-        time.sleep(0.01)
-    return found
 
 
 def heard(desk: Any) -> list[str]:
@@ -29,7 +19,7 @@ def heard(desk: Any) -> list[str]:
 
 
 @pytest.fixture
-def transactions(desk: Any) -> Iterator[TransactionStream]:
+def transactions(desk: Any, soon: Any) -> Iterator[TransactionStream]:
     client = client_of(desk.fake, desk.server, silence=0.5)
     stream = TransactionStream(client, desk.broker._log)
     stream.start()
@@ -46,7 +36,7 @@ def send(desk: Any, client_id: str) -> None:
     desk.broker._client.change("POST", "/orders", {"order": {**body, "clientExtensions": extensions}})
 
 
-def test_transactions_are_heard_as_they_happen(desk: Any, transactions: TransactionStream) -> None:
+def test_transactions_are_heard_as_they_happen(desk: Any, transactions: TransactionStream, soon: Any) -> None:
     send(desk, "one")
     send(desk, "two")
     assert soon(lambda: heard(desk) == ["one", "two"])
@@ -54,7 +44,9 @@ def test_transactions_are_heard_as_they_happen(desk: Any, transactions: Transact
     assert heard(desk) == ["one", "two"]
 
 
-def test_what_happened_while_the_stream_was_down_is_read_first(desk: Any, transactions: TransactionStream) -> None:
+def test_what_happened_while_the_stream_was_down_is_read_first(
+    desk: Any, transactions: TransactionStream, soon: Any
+) -> None:
     send(desk, "one")
     assert soon(lambda: heard(desk) == ["one"])
     desk.server.fail("GET */transactions/stream", "unavailable")
@@ -65,36 +57,36 @@ def test_what_happened_while_the_stream_was_down_is_read_first(desk: Any, transa
 
 
 def test_after_a_gap_heartbeats_alone_tell_that_something_is_missing(
-    desk: Any, transactions: TransactionStream
+    desk: Any, transactions: TransactionStream, soon: Any
 ) -> None:
-    desk.fake.hold_back_streams = True
+    desk.fake.streams.speech = "heartbeats"
     send(desk, "one")
     assert soon(lambda: heard(desk) == ["one"])
 
 
-def test_a_stream_that_is_silent_is_connected_again(desk: Any, transactions: TransactionStream) -> None:
-    desk.fake.are_streams_silent = True
+def test_a_stream_that_is_silent_is_connected_again(desk: Any, transactions: TransactionStream, soon: Any) -> None:
+    desk.fake.streams.speech = "nothing"
     assert soon(lambda: not transactions.is_live)
     send(desk, "one")
-    desk.fake.are_streams_silent = False
+    desk.fake.streams.speech = "all"
     assert soon(lambda: transactions.is_live)
     assert heard(desk) == ["one"]
 
 
-def test_prices_are_those_of_the_stream_while_it_is_heard(desk: Any) -> None:
+def test_prices_are_those_of_the_stream_while_it_is_heard(desk: Any, soon: Any) -> None:
     client = client_of(desk.fake, desk.server, silence=0.5)
     stream = PriceStream(client, ["EUR_USD", "USD_JPY"])
     stream.start()
     assert soon(lambda: len(stream.prices()) == 2)
     desk.next("1.20000")
     assert soon(lambda: stream.prices()["EURUSD"][:2] == (Decimal("1.1999"), Decimal("1.2001")))
-    desk.fake.are_streams_silent = True
+    desk.fake.streams.speech = "nothing"
     assert soon(lambda: stream.prices() == {})
     stream.stop()
     client.close()
 
 
-def test_a_stopped_stream_leaves_no_thread(desk: Any) -> None:
+def test_a_stopped_stream_leaves_no_thread(desk: Any, soon: Any) -> None:
     client = client_of(desk.fake, desk.server, silence=0.5)
     stream = PriceStream(client, ["EUR_USD"])
     stream.start()

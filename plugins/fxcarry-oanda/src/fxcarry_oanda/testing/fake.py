@@ -32,8 +32,8 @@ class FakeOanda:
 
     Change it while it runs: ``terms`` (by instrument), ``rates`` ((longRate, shortRate) by instrument), ``liquidity``
     (units that can be dealt at once, by instrument), ``halted`` (instruments that are not dealt), ``clock_skew`` (added
-    to every time it states), ``streams`` (their heartbeats and faults), ``has_financing_rates`` (False = an instrument does not state its rates) and
-    ``pages_host`` (the host in the addresses of pages of transactions).
+    to every time it states), ``streams`` (their heartbeats and faults), ``has_financing_rates`` (False = an instrument
+    does not state its rates) and ``pages_host`` (the host in the addresses of pages of transactions).
 
     Not modelled: take-profit, trailing and entry stop orders, changes of an order, several accounts, dividends. How
     the venue calls the cancel of a reduce-only order that finds nothing to reduce is not known; here it is
