@@ -81,6 +81,7 @@ class OandaBroker:
         self._stream = TransactionStream(client, self._log) if streams else None
         self._prices: dict[str, tuple[Decimal, Decimal]] = {}  # bid and ask at the last look
         self._is_connected = False
+        self._at = datetime.min.replace(tzinfo=UTC)  # the last look
 
     def __repr__(self) -> str:
         return f"OandaBroker({self._client!r})"
@@ -125,13 +126,15 @@ class OandaBroker:
                 f"OANDA's clock says {venue_clock:%Y-%m-%d %H:%M:%S} UTC, this machine's {self._clock():%H:%M:%S}",
                 hint="set this machine's clock (NTP): ages of prices and orders are measured with it",
             )
-        self._prices = {str(pair): (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
-        if self._terms and self._terms_of != trade_date(snapshot.at):
-            self._read_terms(trade_date(snapshot.at))
+        if snapshot.at > self._at:
+            self._at = snapshot.at
+            self._prices = {str(pair): (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
+        if self._terms and self._terms_of != trade_date(self._at):
+            self._read_terms(trade_date(self._at))
         positions = _positions(account)
         return Account(
             id=self.account_id,
-            at=snapshot.at,
+            at=self._at,
             currency=account["currency"],
             nav=Decimal(account["NAV"]),
             balances={account["currency"]: Decimal(account["balance"])},
@@ -270,9 +273,9 @@ class OandaBroker:
                 for one in account["orders"]
                 if one["type"] in _TRADES
             ]
+            failed = None
             if not calls and not sides:
                 break
-            failed = None
             for name, side in sides:
                 client_id = closing[f"{name} {side}"] = f"close-all-{name}-{side}-{account['lastTransactionID']}"
                 extensions = {"id": client_id, "tag": "fxcarry"}

@@ -45,7 +45,7 @@ class DrivenBroker(OandaBroker):
     def __init__(
         self, fake: FakeOanda, client: Client, *, is_hedging: bool = False, archive: Path | None = None
     ) -> None:
-        super().__init__(client, is_practice=True, is_hedging=is_hedging, archive=archive, clock=lambda: fake.now)
+        super().__init__(client, is_practice=True, is_hedging=is_hedging, archive=archive, clock=lambda: fake.at)
         self.fake = fake
 
     def sync(self, snapshot: Snapshot) -> Account:
@@ -99,7 +99,7 @@ class OandaFeedSuite(FeedSuite):
         rates = MemoryFeed(market_history(("EUR", "JPY"), days=30, start=datetime(2025, 2, 3).date()), "rates")
         with fake.serve() as server:
             feed = OandaFeed(
-                client_of(fake, server), currencies=("EUR", "JPY"), rates=rates, days=40, clock=lambda: fake.now
+                client_of(fake, server), currencies=("EUR", "JPY"), rates=rates, days=40, clock=lambda: fake.at
             )
             yield feed
             feed.close()
