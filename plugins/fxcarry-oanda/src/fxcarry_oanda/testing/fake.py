@@ -184,24 +184,6 @@ class FakeOanda:
         """Whether a token is good."""
         return token == self.token and not self._is_revoked
 
-    @property
-    def hold_back_streams(self) -> bool:
-        """Whether streams give heartbeats and nothing else, though things happen: what was held back never comes."""
-        return self.streams.are_held_back
-
-    @hold_back_streams.setter
-    def hold_back_streams(self, value: bool) -> None:
-        self.streams.are_held_back = value
-
-    @property
-    def are_streams_silent(self) -> bool:
-        """Whether streams give nothing at all while their lines stay open."""
-        return self.streams.are_silent
-
-    @are_streams_silent.setter
-    def are_streams_silent(self, value: bool) -> None:
-        self.streams.are_silent = value
-
     def stop_streams(self) -> None:
         """Cut every stream that is open; a client may open another."""
         self.streams.stop()

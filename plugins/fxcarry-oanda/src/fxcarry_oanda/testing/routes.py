@@ -352,7 +352,7 @@ class Api:
         def news() -> list[Record]:
             rows = log.records[seen[0] :]
             seen[0] = len(log.records)
-            return [row for row in rows for _ in range(1 + self._venue.streams.are_repeating)]
+            return [row for row in rows for _ in range(1 + self._venue.streams.is_repeating)]
 
         def heartbeat() -> Record:
             return {"type": "HEARTBEAT", "lastTransactionID": log.last_id, "time": self._now()}

@@ -6,25 +6,27 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from threading import Condition
+from typing import Literal
 
 from fxcarry_oanda.testing.log import Record
 
 _LOOK = 0.05  # seconds after which a stream looks whether it is to end
 
+Speech = Literal["all", "heartbeats", "nothing"]
+
 
 class Streams:
     """What the streams of an account say, and whether they go on.
 
-    ``are_held_back``: heartbeats come and nothing else, though things happen. ``are_silent``: the lines are open and
-    nothing comes. ``are_repeating``: each transaction is told twice. ``interval``: seconds between heartbeats.
+    ``speech`` is "all", "heartbeats" (nothing else comes, though things happen) or "nothing" (the line is open and
+    silent). ``is_repeating`` tells each transaction twice. ``interval`` is the time between heartbeats in seconds.
     """
 
     def __init__(self, changed: Condition) -> None:
         self.changed = changed
-        self.are_held_back = False
-        self.are_silent = False
-        self.are_repeating = False
-        self.interval = 0.05
+        self.speech: Speech = "all"
+        self.is_repeating = False
+        self.interval = 5.0
         self._generation = 0
 
     def stop(self) -> None:
@@ -44,9 +46,9 @@ class Streams:
                     told = news()
                 if self._generation != generation:
                     raise ConnectionAbortedError
-                if self.are_held_back or self.are_silent:
+                if self.speech != "all":
                     told = []
-                if not self.are_silent and time.monotonic() >= beat_at:
+                if self.speech != "nothing" and time.monotonic() >= beat_at:
                     told.append(heartbeat())
                     beat_at = time.monotonic() + self.interval
             yield b"".join(json.dumps(record).encode() + b"\n" for record in told)
