@@ -104,9 +104,8 @@ def test_at_the_weekend_prices_stay_and_are_not_tradeable(fake: FakeOanda, clien
 
 def test_conversions_state_gain_loss_and_mid(client: Client) -> None:
     told = client.get("/pricing", instruments="EUR_GBP", includeHomeConversions="true")
-    rows = {
-        row["currency"]: (row["accountGain"], row["accountLoss"], row["positionValue"]) for row in conversions(told)
-    }
+    names = ("accountGain", "accountLoss", "positionValue")
+    rows = {row["currency"]: tuple(row[name] for name in names) for row in told["homeConversions"]}
     assert rows == {
         "EUR": ("1.0945000000", "1.1055000000", "1.1000000000"),
         "GBP": ("1.2935000000", "1.3065000000", "1.3000000000"),
