@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from fxcarry.errors import ConfigError
 from fxcarry.model import Snapshot
-from fxcarry.testing import WireServer
+from fxcarry.testing import Reply, Request, WireServer
 from fxcarry_oanda.testing.books import Books
 from fxcarry_oanda.testing.desk import Desk, Happening
 from fxcarry_oanda.testing.log import Log, Record
@@ -93,7 +93,11 @@ class FakeOanda:
 
     def serve(self) -> WireServer:
         """The server of this account, for a ``with`` block; REST and streams are at the same address."""
-        return WireServer(self._api.answer)
+        return WireServer(self.answer)
+
+    def answer(self, request: Request) -> Reply:
+        """The answer to one request, for a server of your own."""
+        return self._api.answer(request)
 
     # -- the market and the clock ----------------------------------------------------------------------------------
 
