@@ -98,6 +98,10 @@ class FakeVenue:
         for order in self._late:
             self._deal(order)
         self._late = []
+        return self.account()
+
+    def account(self) -> Account:
+        """The account as it stands."""
         account = self._account.account()
         resting = [attrs.evolve(r.order, units=r.left) for r in self._resting.values()]
         facts = {f.name: getattr(account, f.name) for f in attrs.fields(Account)}
