@@ -43,6 +43,8 @@ TIERS = {
     5: [
         "remote",
         "reconcile",
+        "leak",
+        "gap",
         "preview",
         "routing",
         "simulation",

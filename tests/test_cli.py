@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ import pytest
 import fxcarry
 from fxcarry.cli import main
 from fxcarry.conventions import roll_days, trade_date, value_date
-from fxcarry.model import Pair
+from fxcarry.model import Order, Pair, Quote, Rate, Snapshot
 from fxcarry.testing import market_history
 from fxcarry.universe import universe_of
 
@@ -793,6 +794,112 @@ def test_carry_of_another_day_account_and_markup() -> None:
     assert "JPY" not in {row["currency"] for row in there["rows"]}
     for row in there["rows"]:
         assert row["financing_long"] == pytest.approx(-row["financing_short"], abs=1e-3)
+
+
+BROKER = """
+import attrs
+from decimal import Decimal
+from fxcarry.model import Instrument, Pair, Position
+from fxcarry.plugins import Component, hookimpl
+
+@attrs.frozen
+class Config:
+    units: int{default}
+
+@attrs.define
+class Paying:
+    config: Config
+    name = "acme"
+
+    def connect(self):
+        pass
+
+    def close(self):
+        print("closed")
+
+    def get_positions(self):
+        held = Position(instrument="EUR_USD", units=Decimal(self.config.units), average_price=Decimal(1))
+        return {{"EUR_USD": held}} if self.config.units else {{}}
+
+    def get_instruments(self, pairs):
+        pair = Pair("EUR", "USD")
+        return {{"EUR_USD": Instrument(name="EUR_USD", exposure=pair, financing_long=-0.0365, financing_short=0.0073)}}
+
+@hookimpl
+def fxcarry_components():
+    return [Component(kind="broker", name="acme", config=Config, factory=Paying, summary="A broker of Acme.")]
+"""
+
+
+def test_what_a_broker_pays_is_printed(install: Install, tmp_path: Path) -> None:
+    install("acme", BROKER.format(default=" = 0"))
+    run = fxcarry_("carry", "--broker", "acme", "--universe", "EUR,JPY", "--at", "2021-06-29")
+    assert run.code == 0, run.err
+    closed, heading, empty, head, euro, *_ = run.out.splitlines()
+    assert (closed, empty) == ("closed", "")
+    assert heading == "What acme pays, for the roll of 2021-06-29; amounts in USD"
+    assert head.split()[:6] == ["pair", "long", "%", "short", "%", "rates"]
+    cells = euro.split()
+    assert cells[:3] == ["EURUSD", "-3.65", "+0.73"]
+    assert cells[4] == "+1.46"  # (0.0365 - 0.0073) / 2
+    assert cells[-3:] == ["1", "-10.00", "+2.00"]  # 100,000 x 3.65 % / 365
+    assert re.search(r"^nothing +\+0\.00$", run.out, re.MULTILINE)
+    assert "acme does not trade USDJPY" in run.out
+
+
+def test_the_configured_broker_is_the_one_that_is_asked(install: Install, tmp_path: Path) -> None:
+    install("acme", BROKER.format(default=""))
+    run = fxcarry_("carry", "--broker", "acme")
+    assert run.code == 2
+    assert "the broker acme has settings that must be given" in run.err
+    with (tmp_path / "fxcarry.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[broker]\nuse = "acme"\nunits = -100000\n')
+    run = fxcarry_("carry", "--broker", "acme", "--at", "2021-06-29", "--json")
+    found = json.loads(run.out.removeprefix("closed\n"))
+    [held] = found["book"]
+    assert (held["instrument"], held["units"]) == ("EUR_USD", -100_000)
+    assert held["tonight"] == found["tonight"] > 0
+    assert fxcarry_("carry", "--broker", "simulated", "--json").data["broker"] == "simulated"
+
+
+def test_a_simulated_broker_says_that_it_publishes_nothing(tmp_path: Path) -> None:
+    run = fxcarry_("carry", "--broker", "paper", "--universe", "EUR", "--at", "2021-06-29")
+    assert run.code == 0, run.err
+    assert re.search(r"^EURUSD +- +- +[+-]\d", run.out, re.MULTILINE)
+    assert "paper does not publish what it pays for EURUSD" in " ".join(run.out.split())
+    assert not (tmp_path / "fxcarry-state").exists()  # looking makes no account
+
+
+def test_a_paper_account_is_read_where_run_keeps_it_and_not_changed(tmp_path: Path) -> None:
+    from fxcarry_paper import PaperBroker
+
+    folder = tmp_path / "fxcarry-state"
+    folder.mkdir()
+    broker = PaperBroker(folder / "paper.sqlite")
+    instant = datetime(2021, 6, 28, 12, tzinfo=UTC)
+    broker.get_instruments([Pair("EUR", "USD")])
+    rate = Rate(value=0.0, as_of=instant, available_at=instant)
+    for minute in range(2):
+        at = instant + timedelta(minutes=minute)
+        quotes = {Pair("EUR", "USD"): Quote(Decimal("1.19"), Decimal("1.19"), at)}
+        broker.sync(Snapshot(at, quotes, {"EUR": rate, "USD": rate}))
+        if not minute:
+            broker.place_market_order(Order(client_id="one", instrument="EURUSD", units=Decimal(5000)))
+    broker.close()
+    before = broker.path.read_bytes()
+    found = fxcarry_("carry", "--broker", "paper", "--universe", "JPY", "--at", "2021-06-29", "--json").data
+    assert found["book"] == [{"instrument": "EURUSD", "units": 5000.0, "tonight": None}]
+    assert found["tonight"] is None
+    assert broker.path.read_bytes() == before
+
+
+def test_what_is_wrong_with_the_broker_of_carry_is_told() -> None:
+    run = fxcarry_("carry", "--broker", "papr")
+    assert run.code == 2
+    assert 'did you mean "paper"' in run.err
+    run = fxcarry_("carry", "--broker", "paper", "--markup", "0.01")
+    assert run.code == 2
+    assert "--markup with --broker" in run.err
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_every_module_has_a_page():
 
 def components() -> list[Component]:
     registry = load({})
-    ours = {"fxcarry", "fxcarry-ecb", "fxcarry-paper"}
+    ours = {"fxcarry", "fxcarry-ecb", "fxcarry-oanda", "fxcarry-paper"}
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]
 
 
@@ -229,7 +229,8 @@ def assert_keys(text: str, fields: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("component", components(), ids=lambda c: f"{c.kind} {c.name}")
 def test_every_key_of_a_component_is_on_the_configuration_page(component):
-    text = sections(REFERENCE / "configuration.md")[f'use = "{component.name}"']
+    page, heading = sections(REFERENCE / "configuration.md"), f'use = "{component.name}"'
+    text = page.get(f"{heading}, a {component.kind}") or page[heading]
     fields = {a.name: a.default for a in attrs.fields(component.config) if a.init}
     assert_keys(text, fields)
     if not fields:

@@ -32,6 +32,7 @@ from fxcarry.model import (
     Action,
     Alert,
     Decision,
+    Instrument,
     Order,
     OrderResult,
     OrderStatus,
@@ -530,7 +531,8 @@ def test_an_engine_writes_the_same_to_both(disk: SqliteJournal) -> None:
 
 
 TABLES = ("account", "runs", "decisions", "intents", "results", "transactions", "states", "intentions", "quotes",
-          "heartbeats", "commands", "taken", "alerts", "deliveries", "plans", "confirmations")  # fmt: skip
+          "heartbeats", "commands", "taken", "alerts", "deliveries", "plans", "confirmations",
+          "financing_rates")  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -548,6 +550,7 @@ def test_no_record_can_be_changed_removed_or_replaced(disk: SqliteJournal, table
     disk.delivered(number, "console", AT)
     disk.keep_plan("p1", AT, {})
     disk.confirm("broker-contact", by="ann", at=AT, reason="0800 1")
+    disk.publish([PAYING], AT)
     before = disk.table(table)
     assert len(before) == 1
     raw = sqlite3.connect(disk.path, isolation_level=None)
@@ -599,9 +602,9 @@ def test_a_journal_that_is_there_says_whose_it_is(disk: SqliteJournal) -> None:
 def test_a_newer_journal_is_refused_untouched(disk: SqliteJournal) -> None:
     disk.close()
     raw = sqlite3.connect(disk.path)
-    raw.execute("PRAGMA user_version = 3")
+    raw.execute("PRAGMA user_version = 4")
     raw.close()
-    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 3, this one knows 2\)") as caught:
+    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 4, this one knows 3\)") as caught:
         disk.beat(AT)
     assert caught.value.hint == "upgrade fxcarry"
 
@@ -610,8 +613,10 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
     disk.transition(AT, RiskState(day_start=1.0, high_water=2.0, latch="DRAWDOWN"))
     disk.close()
     raw = sqlite3.connect(disk.path)
-    for table in ("alerts", "deliveries", "plans", "confirmations"):
+    for table in ("alerts", "deliveries", "plans", "confirmations", "financing_rates"):
         raw.execute(f"DROP TABLE {table}")
+    raw.execute("DROP INDEX quotes_index")
+    raw.execute("CREATE INDEX quotes_index ON quotes (pair)")
     for table, column in (("states", "locked"), ("states", "rejects"), ("intentions", "rest")):
         raw.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     raw.execute("PRAGMA user_version = 1")
@@ -622,10 +627,98 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
         assert found.state() == STATE
         assert found.alert(Alert(at=AT, kind="feed-error", severity="warning", message="silent")) == 1
     raw = sqlite3.connect(disk.path)
-    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (3,)
+    assert raw.execute("SELECT count(*) FROM financing_rates").fetchone() == (0,)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.execute("DELETE FROM alerts")
     raw.close()
+
+
+def test_a_journal_of_the_second_version_keeps_its_alerts_and_learns_what_venues_pay(disk: SqliteJournal) -> None:
+    disk.alert(Alert(at=AT, kind="feed-error", severity="warning", message="silent"))
+    disk.observe(Snapshot(AT, {Pair("EUR", "USD"): Quote(Decimal("1.1"), Decimal("1.2"), AT)}))
+    disk.close()
+    raw = sqlite3.connect(disk.path)
+    raw.execute("DROP TABLE financing_rates")
+    raw.execute("DROP INDEX quotes_index")
+    raw.execute("CREATE INDEX quotes_index ON quotes (pair)")
+    raw.execute("PRAGMA user_version = 2")
+    raw.close()
+    with SqliteJournal.existing(disk.path) as found:
+        assert [row["message"] for row in found.table("alerts")] == ["silent"]
+        assert found.published() == []
+        assert found.quotes(by=AT) == found.quotes()
+        found.publish([PAYING], AT)
+        assert found.published() == [(AT, PAYING)]
+    raw = sqlite3.connect(disk.path)
+    [(plan,)] = [
+        row[3:]
+        for row in raw.execute(
+            "EXPLAIN QUERY PLAN SELECT seq FROM quotes WHERE pair = 'A' "
+            "AND used_at <= 'B' ORDER BY used_at DESC, seq DESC LIMIT 1"
+        )
+    ]
+    assert "quotes_index (pair=? AND used_at<?)" in plan
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        raw.execute("UPDATE financing_rates SET long = 0")
+    raw.close()
+
+
+PAYING = Instrument(
+    name="EUR_USD",
+    exposure=Pair("EUR", "USD"),
+    financing_long=-0.0312,
+    financing_short=0.1 + 0.2,
+    financing_days={0: 1, 1: 1, 2: 3, 3: 1, 4: 1},
+)
+
+
+def test_what_a_venue_says_it_pays_is_kept_where_it_changes(journal: Journal) -> None:
+    silent = Instrument(name="USD_JPY", exposure=Pair("USD", "JPY"), unit_step=Decimal(1000))
+    journal.publish([PAYING, silent], AT)
+    journal.publish([PAYING, attrs.evolve(silent, unit_step=Decimal(1))], AT + HOUR)
+    later = attrs.evolve(PAYING, financing_long=None, financing_days=None)
+    journal.publish([later], AT + 2 * HOUR)
+    journal.publish([PAYING], AT + 3 * HOUR)
+    kept = Instrument(name="USD_JPY", exposure=Pair("USD", "JPY"))  # its steps are not what is kept
+    assert journal.published() == [(AT, PAYING), (AT, kept), (AT + 2 * HOUR, later), (AT + 3 * HOUR, PAYING)]
+
+
+def test_what_a_venue_pays_is_not_said_twice_after_a_restart(disk: SqliteJournal) -> None:
+    disk.publish([PAYING], AT)
+    disk.close()
+    disk.publish([PAYING], AT + HOUR)
+
+    def fail() -> None:
+        with disk.atomic():
+            disk.publish([attrs.evolve(PAYING, financing_long=0.0)], AT + HOUR)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert disk.published() == [(AT, PAYING)]
+    disk.publish([attrs.evolve(PAYING, financing_long=0.0)], AT + HOUR)  # what was taken back is said again
+    assert len(disk.published()) == 2
+
+
+def test_the_quotes_of_an_instant_are_the_last_that_were_used_by_then(journal: Journal) -> None:
+    def at(hour: int, **mids: str) -> Snapshot:
+        when = AT + hour * HOUR
+        return Snapshot(when, {Pair.parse(p): Quote(Decimal(m), Decimal(m), when) for p, m in mids.items()})
+
+    assert journal.quotes(by=AT) == {}
+    for shot in (at(0, EURUSD="1.10"), at(1, EURUSD="1.11", USDJPY="150"), at(3, USDJPY="151"), at(4, AUDUSD="0.65")):
+        journal.observe(shot)
+
+    def mids(hour: float) -> dict[str, str]:
+        return {str(p): str(q.mid) for p, q in sorted(journal.quotes(by=AT + hour * HOUR).items())}
+
+    assert mids(-1) == {}
+    assert mids(0) == {"EURUSD": "1.10"}
+    assert mids(0.99) == {"EURUSD": "1.10"}
+    assert mids(1) == mids(2) == {"EURUSD": "1.11", "USDJPY": "150"}
+    assert mids(3) == {"EURUSD": "1.11", "USDJPY": "151"}
+    assert journal.quotes(by=AT + 9 * HOUR) == journal.quotes()
 
 
 def test_an_alert_and_who_took_it(journal: Journal) -> None:

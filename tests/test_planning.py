@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from fxcarry.cli import cli
+from fxcarry.cli.desk import may_trade
+from fxcarry.cli.shared import load
 from fxcarry.errors import ConfigError
 from fxcarry.journal import SqliteJournal, export
 from fxcarry.secrets import Secret
@@ -191,7 +194,7 @@ class Dealing:
 @pytest.mark.parametrize(
     ("mode", "environ", "given", "message"),
     [
-        ("paper", "1", "A-7", 'the broker acme is not simulated and mode is "paper"'),
+        ("paper", "1", "A-7", 'acme is not simulated, its account is not for practice, and mode is "paper"'),
         ("live", "", None, "missing: FXCARRY_LIVE=1 in the environment; the account id on the command line"),
         ("live", "1", "A-8", "'A-8' was given"),
         ("live", "1", "A-7", ""),
@@ -200,9 +203,6 @@ class Dealing:
 def test_a_broker_that_deals_needs_three_keys(
     mode: str, environ: str, given: str | None, message: str, desk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fxcarry.cli.desk import may_trade
-    from fxcarry.cli.shared import load
-
     monkeypatch.setenv("FXCARRY__MODE", mode)
     settings = load(None)
     monkeypatch.setenv("FXCARRY_LIVE", environ)
@@ -214,11 +214,60 @@ def test_a_broker_that_deals_needs_three_keys(
         may_trade(settings, broker, given)
 
 
+@pytest.mark.parametrize("mode", ["paper", "backtest"])
+def test_a_practice_account_trades_without_keys(mode: str, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXCARRY__MODE", mode)
+    monkeypatch.delenv("FXCARRY_LIVE", raising=False)
+    broker: Any = Dealing()
+    broker.is_practice = True
+    broker.connect = broker.sync = None  # nobody is asked
+    may_trade(load(None), broker, None)
+
+
+def test_a_practice_account_is_no_place_for_real_money(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXCARRY__MODE", "live")
+    monkeypatch.setenv("FXCARRY_LIVE", "1")
+    broker: Any = Dealing()
+    broker.is_practice = True
+    with pytest.raises(ConfigError, match='mode = "live" on a practice account of the broker acme') as caught:
+        may_trade(load(None), broker, "A-7")
+    assert 'mode = "paper"' in caught.value.hint
+
+
+@pytest.mark.parametrize("said", [False, None, "yes", 1])
+def test_what_does_not_say_practice_clearly_is_real_money(
+    said: object, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker: Any = Dealing()
+    broker.is_practice = said
+    with pytest.raises(ConfigError, match="its account is not for practice"):
+        may_trade(load(None), broker, "A-7")
+
+
 def test_live_is_no_mode_for_a_simulated_account(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FXCARRY__MODE", "live")
     monkeypatch.setenv("FXCARRY_LIVE", "1")
     result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--account", "paper"])
     assert 'mode = "live" on the paper broker' in str(result.exception)
+
+
+def test_stored_history_is_not_traded_with_real_money(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FXCARRY__MODE", "live")
+    result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--replay", "2007-07-10"])
+    assert isinstance(result.exception, ConfigError)
+    assert '--replay with mode = "live"' in str(result.exception)
+
+
+def test_a_plan_is_not_carried_out_with_real_money_without_the_keys(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = told("plan", "--at", "2007-07-12")
+    monkeypatch.setattr(importlib.import_module("fxcarry.build"), "paper_broker", lambda *_: Dealing())
+    result = CliRunner().invoke(cli, ["apply", plan["plan"], "--at", "2007-07-12"])
+    assert isinstance(result.exception, ConfigError), result.output
+    assert "acme is not simulated" in str(result.exception)
+    with SqliteJournal.existing(desk / "fxcarry-state" / "journal.sqlite") as journal:
+        assert journal.commands() == []  # no engine that starts later finds it either
 
 
 def test_in_real_time_the_roll_is_avoided_unless_there_are_no_rules(desk: Path) -> None:

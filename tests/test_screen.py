@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from collections.abc import Collection
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
 
-from fxcarry import MemoryFeed
+from fxcarry import MemoryFeed, SimBroker
 from fxcarry.conventions import roll_days, session_ends
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.market import MarketHistory, RateSeries
-from fxcarry.model import Pair
-from fxcarry.screen import carry_table
+from fxcarry.model import Instrument, Pair, Position
+from fxcarry.screen import broker_table, carry_table
 
 SPOT = {"EUR": 1.10, "JPY": 1 / 150, "AUD": 0.65, "CHF": 1.12}
 RATES = {"EUR": (0.025, 360), "JPY": (0.005, 360), "AUD": (0.0435, 365), "CHF": (0.0, 360), "USD": (0.045, 360)}
@@ -170,3 +172,117 @@ def test_real_data_agree_with_the_rates_they_are_made_of() -> None:
         markup = -(row["financing_long"] + row["financing_short"]) / 2
         assert markup == pytest.approx(0.01)
         assert row["tonight_long"] == pytest.approx(NOTIONAL * row["financing_long"] * row["roll_days"] / 365)
+
+
+# --- one broker beside the banks -------------------------------------------------------------------------------------
+
+TUESDAY_END = datetime(2025, 3, 11, 21, tzinfo=UTC)
+PAID = {
+    "EUR_USD": Instrument(name="EUR_USD", exposure=Pair("EUR", "USD"), financing_long=-0.03, financing_short=0.01),
+    "USD_JPY": Instrument(name="USD_JPY", exposure=Pair("USD", "JPY"), financing_long=0.03, financing_short=-0.05),
+    "AUD_USD": Instrument(name="AUD_USD", exposure=Pair("AUD", "USD")),
+    "EUR_JPY": Instrument(name="EUR_JPY", exposure=Pair("EUR", "JPY"), financing_long=0.0073, financing_short=-0.02),
+}
+
+
+class Paying:
+    """A broker that only says what it pays and holds."""
+
+    name = "acme"
+
+    def __init__(self, **units: int) -> None:
+        self.units, self.is_connected = units, False
+
+    def connect(self) -> None:
+        self.is_connected = True
+
+    def get_instruments(self, pairs: Collection[Pair]) -> dict[str, Instrument]:
+        assert self.is_connected
+        return {name: i for name, i in PAID.items() if i.exposure in set(pairs)}
+
+    def get_positions(self) -> dict[str, Position]:
+        return {n: Position(instrument=n, units=Decimal(u), average_price=Decimal(1)) for n, u in self.units.items()}
+
+
+def of_broker(broker: Any, **options: Any) -> dict[str, Any]:
+    return broker_table(broker, feed(), at=TUESDAY_END, **{"universe": ("EUR", "JPY", "AUD", "CHF"), **options})
+
+
+def test_a_brokers_row_by_hand() -> None:
+    found = of_broker(Paying())
+    row = {r["pair"]: r for r in found["rows"]}
+    assert list(row) == ["EURUSD", "USDJPY", "AUDUSD"]
+    euro, yen = row["EURUSD"], row["USDJPY"]
+    assert (euro["pays_long"], euro["pays_short"], euro["instrument"]) == (-0.03, 0.01, "EUR_USD")
+    assert euro["differential"] == pytest.approx(-0.02 * 365 / 360)
+    assert (euro["middle"], euro["markup"]) == (pytest.approx(-0.02), pytest.approx(0.01))
+    assert euro["gap_long"] == pytest.approx(-0.03 + 0.0202777778)
+    assert euro["gap_short"] == pytest.approx(0.01 - 0.0202777778)
+    assert euro["roll_days"] == yen["roll_days"] == 1
+    assert euro["tonight_long"] == pytest.approx(-100_000 * 0.03 / 365)
+    assert euro["tonight_short"] == pytest.approx(100_000 * 0.01 / 365)
+    assert yen["differential"] == pytest.approx(0.04 * 365 / 360)
+    assert yen["tonight_long"] == pytest.approx(100_000 * 0.03 / 365)
+    assert yen["tonight_short"] == pytest.approx(-100_000 * 0.05 / 365)
+    assert (found["broker"], found["trade_date"], found["notional"]) == ("acme", "2025-03-11", NOTIONAL)
+    assert (found["book"], found["tonight"]) == ([], 0.0)
+
+
+def test_what_a_broker_does_not_publish_or_trade_is_said() -> None:
+    found = of_broker(Paying())
+    silent = next(r for r in found["rows"] if r["pair"] == "AUDUSD")
+    unknown = ("pays_long", "pays_short", "middle", "markup", "gap_long", "gap_short", "tonight_long", "tonight_short")
+    assert {silent[key] for key in unknown} == {None}
+    assert silent["differential"] == pytest.approx(0.0435 - 0.045 * 365 / 360)
+    assert any("does not publish what it pays for AUDUSD" in note for note in found["notes"])
+    assert "acme does not trade USDCHF" in found["notes"]
+
+
+def test_what_the_book_earns_tonight_crosses_too() -> None:
+    found = of_broker(Paying(EUR_USD=-200_000, USD_JPY=0, EUR_JPY=50_000))
+    assert [row["instrument"] for row in found["book"]] == ["EUR_USD", "EUR_JPY"]  # what is flat is not held
+    short_euro = 200_000 * 1.10 * 0.01 / 365
+    euro_yen = 50_000 * 1.10 * 0.0073 / 365  # units × price is worth as many dollars as the euros are
+    assert [row["tonight"] for row in found["book"]] == [pytest.approx(short_euro), pytest.approx(euro_yen)]
+    assert found["tonight"] == pytest.approx(short_euro + euro_yen)
+
+
+@pytest.mark.parametrize("name", ["AUD_USD", "a-future"])
+def test_a_position_of_unknown_financing_makes_the_sum_unknown(name: str) -> None:
+    found = of_broker(Paying(EUR_USD=1000, **{name: 5}))
+    assert [row["tonight"] is None for row in found["book"]] == [False, True]
+    assert found["tonight"] is None
+    assert f"what {name} earns tonight is not known, so neither is the sum" in found["notes"]
+
+
+def test_a_rate_between_banks_that_is_missing_leaves_the_gap_open() -> None:
+    rates = {c: r for c, r in RATES.items() if c != "JPY"}
+    found = broker_table(Paying(), feed(rates=rates), at=TUESDAY_END, universe=("EUR", "JPY"))
+    euro, yen = found["rows"]
+    assert euro["gap_long"] is not None
+    assert (yen["differential"], yen["gap_long"]) == (None, None)
+    assert yen["markup"] == pytest.approx(0.01)
+    assert any("no rate between banks is known for USDJPY" in note for note in found["notes"])
+
+
+def test_old_prices_and_rates_are_told() -> None:
+    stored = feed()
+    history = attrs.evolve(stored.history(None, None), rates_verified_until=datetime(2025, 3, 1, tzinfo=UTC))
+    notes = broker_table(
+        Paying(),
+        MemoryFeed(history),
+        at=TUESDAY_END + timedelta(days=1),
+        universe=("EUR",),
+    )["notes"]
+    assert any("the oldest price is that of EUR, of 2025-03-11" in note for note in notes)
+    assert "rates between banks are verified only until 2025-03-01: later ones are the last known" in notes
+    late = broker_table(Paying(), MemoryFeed(history), at=TUESDAY_END + timedelta(days=60), universe=("EUR",))
+    assert not any("verified" in note for note in late["notes"])
+
+
+def test_a_simulated_account_publishes_nothing() -> None:
+    broker = SimBroker()
+    found = of_broker(broker)
+    assert {row["markup"] for row in found["rows"]} == {None}
+    assert len(found["rows"]) == 4
+    assert found["tonight"] == 0.0

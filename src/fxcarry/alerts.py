@@ -44,6 +44,7 @@ class AlertKind(StrEnum):
     LATE_FILL = "late-fill"
     ORDER_UNKNOWN = "order-unknown"
     RECONCILIATION_BREAK = "reconciliation-break"
+    FINANCING_LEAK = "financing-leak"
     CLOCK_JUMP = "clock-jump"
     LIQUIDATION = "liquidation"
     PLAN_REFUSED = "plan-refused"

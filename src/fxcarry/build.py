@@ -202,6 +202,33 @@ def build(
     )
 
 
+def broker_named(settings: Config, name: str, folder: Path) -> SimBroker | Broker:
+    """The configured broker where it is the one of that name, else that one on its default settings; to read from.
+
+    A simulated one is a copy in memory. ``paper`` that is not configured is the account in ``folder``, as
+    :func:`paper_broker` makes it. ConfigError where there is no such broker, or it cannot do without settings.
+    """
+    section = settings.broker
+    if section is None or section.component.name != name:
+        component = settings.registry.get("broker", name)
+        try:
+            own = component.config(**({"path": str(folder / "paper.sqlite")} if name == "paper" else {}))
+        except TypeError as error:
+            raise ConfigError(
+                f"the broker {name} has settings that must be given: {error}", hint=f'[broker] with use = "{name}"'
+            ) from error
+        section = Section(component=component, settings=own)
+    if not isinstance(section.settings, SimulatedConfig):
+        broker: Broker = make(section)
+        return broker
+    made = _simulated(section.settings, settings)
+    path: Path | None = getattr(made, "path", None)
+    is_there = path is None or path.exists()  # reading makes no account
+    found = made.twin() if is_there else SimBroker(account_currency=settings.account_currency)
+    found.name = name
+    return found
+
+
 def _broker(settings: Config) -> SimBroker | Broker:
     section = _present(settings.broker, "broker")
     if not isinstance(section.settings, SimulatedConfig):

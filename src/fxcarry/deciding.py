@@ -32,7 +32,7 @@ from fxcarry.model import (
 )
 from fxcarry.orders import Book, Leg, Lot, Plan, all_pairs, market_pairs, plan
 from fxcarry.protocols import Broker, RiskRule, Strategy
-from fxcarry.remote import Remote
+from fxcarry.remote import Remote, at_venue_rates
 from fxcarry.risk import RATE_BUDGET, Staleness, StopLoss, next_day_end, review
 from fxcarry.routing import LeastCost, RoutedBook
 from fxcarry.simulation import SimBroker
@@ -149,8 +149,12 @@ class Decider:
         self.book: Book = book
         self._closeout = [float(i.margin_rate) * self.broker.closeout_level for i in book.instruments]
 
-    def columns_of(self, history: MarketHistory, clock: SteppedClock) -> MarketColumns:
-        """What views at the ticks of a clock are cut from; ``history`` is in account currency."""
+    def columns_of(self, history: MarketHistory, clock: SteppedClock, *, is_now: bool = False) -> MarketColumns:
+        """What views at the ticks of a clock are cut from; ``history`` is in account currency.
+
+        Financing is what is expected of the venue. ``is_now``: the last tick is the present, and a venue elsewhere that
+        publishes what it pays is believed there; ticks before it do not know what it says today.
+        """
         broker, book, account = self.broker, self.book, self.broker.account_currency
         rates = carry = np.full((len(clock), len(self.universe)), np.nan)
         if any(c in history.rates for c in self.universe):
@@ -162,11 +166,13 @@ class Decider:
             carry = rates - known.get(account, unknown)[:, None]
 
         maker = attrs.evolve(broker.maker, financing=self.financing)
+        published = broker.published() if is_now and isinstance(broker, Remote) else ()
 
         def financing() -> tuple[FloatArray, FloatArray]:  # without ``self``: columns outlive no engine
             long, short = np.full(carry.shape, np.nan), np.full(carry.shape, np.nan)
             if book.names:
-                pair_long, pair_short = (side[:, : len(book.holdings)] for side in maker.annual(history, clock.at))
+                sides = at_venue_rates(maker.annual(history, clock.at), published)
+                pair_long, pair_short = (side[:, : len(book.holdings)] for side in sides)
                 is_base = book.side > 0
                 long[:, book.column] = np.where(is_base, pair_long, pair_short)
                 short[:, book.column] = np.where(is_base, pair_short, pair_long)

@@ -20,6 +20,7 @@ from fxcarry.conventions import open_minutes
 from fxcarry.deciding import REFUSALS, REMEMBERED, UNFILLED, Decider
 from fxcarry.errors import BrokerUnavailable, ConfigError, MissingDataError, OrderOutcomeUnknown
 from fxcarry.journal import CommandKind, MemoryJournal
+from fxcarry.leak import ROLLS, leaks, rolls_of
 from fxcarry.market import MarketHistory, to_ns
 from fxcarry.model import (
     Account,
@@ -37,7 +38,7 @@ from fxcarry.orders import Plan
 from fxcarry.preview import PlannedOrder, Preview
 from fxcarry.protocols import Capability, DataFeed, Notifier
 from fxcarry.reconcile import Reconciliation, missing_stops
-from fxcarry.remote import Remote
+from fxcarry.remote import Remote, at_venue_rates
 
 _SETTLED = timedelta(seconds=60)  # from then on an order that the venue does not know never arrived
 _LONG = timedelta(minutes=5)  # an order that waits at a venue elsewhere is told from then on
@@ -74,6 +75,7 @@ class Live(Decider):
         self._is_open = False  # the book is opened at the first
         self._is_unsure = False  # the last step failed: memory may be ahead of the journal
         self._long_waiting: dict[str, str] = {}  # instruments of the orders that were told to wait, by client id
+        self._leaking: set[str] = set()  # what is told of financing
         self._looked: datetime | None = None  # the last look that was finished
         self._adopted: Preview | None = None  # a plan to be carried out at the next
         self._reconciliation: Reconciliation | None = None
@@ -109,8 +111,10 @@ class Live(Decider):
             self._open_book(self.broker.account_currency)
             self.journal.follow(self.broker.log, self.broker.find_orders)
             self._is_open = True
+        if isinstance(self.broker, Remote):
+            self.broker.read_financing(at)
         self._is_daily = history.is_daily
-        self.columns = self.columns_of(history, self.clock)
+        self.columns = self.columns_of(history, self.clock, is_now=True)
         stale = self._stale_ticks(history, self.clock.last())
         if self._is_frozen(feed, snapshot):
             stale = np.ones((1, len(self.book.names)), bool)
@@ -131,6 +135,8 @@ class Live(Decider):
                 journal.import_transactions(fresh)
                 journal.record(told, at)
                 journal.observe(snapshot)
+                if isinstance(broker, Remote):
+                    journal.publish(broker.published(), at)
                 orders = self._take_in(account, fresh, missed, snapshot, tick, passed)
                 journal.beat(at)
         except BaseException:
@@ -139,6 +145,8 @@ class Live(Decider):
         if isinstance(broker, Remote):
             journal.record(broker.cancel_marked(), at)
         self._tell(at, before)
+        if (self.clock.is_day_end & passed).any() or any(t.kind == "financing" for t in fresh):
+            self._watch_financing(at)
         if orders is not None:
             self._carry_out(orders, at)
         self._watch_stops(at)
@@ -270,7 +278,9 @@ class Live(Decider):
     ) -> float:
         """Financing a book is expected to be paid, at the rates known now; > 0 received."""
         maker = attrs.evolve(self.broker.maker, financing=self.financing)
-        long, short = (side[-1].tolist() for side in maker.annual(history, self.clock.at))
+        published = self.broker.published() if isinstance(self.broker, Remote) else ()
+        sides = at_venue_rates(maker.annual(history, self.clock.at), published)
+        long, short = (side[-1].tolist() for side in sides)
         total = 0.0
         for name, at_long, at_short in zip(self.book.names, long, short):
             if units[name]:
@@ -446,6 +456,19 @@ class Live(Decider):
         except OrderOutcomeUnknown as error:
             status, reason = OrderStatus.UNKNOWN, error.message
         return [OrderResult.unfilled(order, status, reason) for order in orders]
+
+    def _watch_financing(self, at: datetime) -> None:
+        """Compare the financing of the last rolls with what was expected, where the venue says what it pays."""
+        if not isinstance(self.broker, Remote) or not self.broker.publishes:
+            return
+        currency, kind = self.broker.account_currency, AlertKind.FINANCING_LEAK
+        found = {leak.key: leak for leak in leaks(rolls_of(self.journal, currency, at, ROLLS), currency, at)}
+        for key, leak in found.items():
+            self._leaking.add(key)
+            self.alerts.tell(at, kind, "warning", leak.message, key=key)
+        for key in sorted(self._leaking - found.keys()):
+            self._leaking.discard(key)
+            self.alerts.end(at, kind, key, f"{key}: over, or more than {ROLLS} rolls ago")
 
     def _watch_stops(self, at: datetime) -> None:
         """Every open position has a live stop at the venue of the size of the position, or gets it, or it is told."""

@@ -145,7 +145,8 @@ class Instrument:
     """What can be traded at a venue, with the venue's own precision. ``exposure`` says which pair it stands for.
 
     ``margin_rate`` is required margin / notional; ``financing_long`` and ``financing_short`` are annual decimals from
-    the holder's view, > 0 received, or None where the venue does not publish them.
+    the holder's view, > 0 received, or None where the venue does not publish them. ``financing_days`` are the days that
+    the venue charges at the end of a trade date by its weekday (0 = Monday to 4 = Friday), None = the pair's roll days.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Instrument:
     margin_rate: Decimal = Decimal("0.05")
     financing_long: float | None = None
     financing_short: float | None = None
+    financing_days: Mapping[int, int] | None = None
 
 
 OrderType = Literal["market", "limit"]

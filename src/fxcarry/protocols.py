@@ -84,7 +84,12 @@ class DataFeed(Protocol):
 
 @runtime_checkable
 class Broker(Protocol):
-    """A venue with one account. Reads raise BrokerUnavailable: an empty mapping always means flat."""
+    """A venue with one account. Reads raise BrokerUnavailable: an empty mapping always means flat.
+
+    One member is optional. ``is_practice: bool``: whether the account deals no real money, known before the connection
+    is made. Without it, and unless it is True, it is real money: mode "paper" refuses the broker, mode "live" wants
+    three keys.
+    """
 
     @property
     def name(self) -> str:

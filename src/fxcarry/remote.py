@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import attrs
@@ -19,6 +19,7 @@ from fxcarry.costs import Costs
 from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, MissingDataError, OrderRejected
 from fxcarry.model import (
     Account,
+    FloatArray,
     Instrument,
     Order,
     OrderResult,
@@ -30,12 +31,17 @@ from fxcarry.model import (
     minor_digits,
 )
 from fxcarry.orders import Lot, adverse_moves, units_by_instrument
-from fxcarry.protocols import Broker
+from fxcarry.protocols import Broker, Capability
 from fxcarry.tape import LinearFinancing, Tape, TapeMaker
 
 _LOG = logging.getLogger("fxcarry")
 _OWN = {"stop-": "stop", "margin-close-out-": "margin close-out"}
 """What a fill of the venue's own accord begins its client id with, and what it was."""
+
+RATES_BUDGET = timedelta(hours=26)
+"""How old what a venue said it pays may be: a day and some."""
+
+_HOUR = timedelta(hours=1)
 
 
 class Remote:
@@ -69,11 +75,13 @@ class Remote:
         self.events: list[tuple[str, str, int]] = []
         self.capabilities = broker.capabilities
         self._instruments: tuple[Instrument, ...] = ()
+        self._publishes = False
         self._account: Account | None = None
         self._tape: Tape | None = None
         self._units: list[float] = []
         self._average: list[float] = []
         self._marked: dict[str, str] = {}  # orders to cancel, and why
+        self._asked: datetime | None = None  # the look at which the venue last said what it pays
 
     @property
     def maker(self) -> TapeMaker:
@@ -94,8 +102,39 @@ class Remote:
         """What stands for each pair at the venue; the book is laid out in this order."""
         found = self.broker.get_instruments(pairs)
         self._instruments = tuple(found.values())
+        self._publishes = any(i.financing_long is not None or i.financing_short is not None for i in found.values())
         self._units, self._average = [0.0] * len(found), [0.0] * len(found)
         return found
+
+    def read_financing(self, at: datetime) -> None:
+        """Read anew what the venue pays, at the first look of an hour, where it publishes anything and books it.
+
+        Where that fails the rates before stay for :data:`RATES_BUDGET`; then nothing counts as published.
+        """
+        asked = self._asked
+        if asked is None:  # the instruments were read just now
+            self._asked = at
+        if asked is None or not self.publishes or asked.replace(minute=0, second=0, microsecond=0) + _HOUR > at:
+            return
+        try:
+            now = self.broker.get_instruments([i.exposure for i in self._instruments])
+        except BrokerError as error:
+            _LOG.warning("%s does not say what it pays: %s", self.name, error)
+            if at - asked <= RATES_BUDGET:
+                return
+            now = {}
+        else:
+            self._asked = at
+        self._instruments = tuple(_paid_as(i, now.get(i.name)) for i in self._instruments)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether the venue books financing and has said at the start, or since, what it pays for any instrument."""
+        return Capability.FINANCING in self.capabilities and self._publishes
+
+    def published(self) -> tuple[Instrument, ...]:
+        """The instruments with what the venue says it pays; none where it says nothing."""
+        return self._instruments if self.publishes else ()
 
     def sync(self, snapshot: Snapshot) -> Account:
         """Read the account anew, and value it at the snapshot's quotes."""
@@ -232,3 +271,31 @@ class Remote:
     def transactions(self, since: str | None) -> Sequence[Transaction]:
         """The venue's own transactions after ``since``."""
         return self.broker.transactions(since)
+
+
+def at_venue_rates(
+    sides: tuple[FloatArray, FloatArray], instruments: Sequence[Instrument]
+) -> tuple[FloatArray, FloatArray]:
+    """What being long and being short each instrument earns (ticks × instruments), with what the venue publishes in
+    place of what was expected at the last tick; what it does not publish stays as expected.
+    """
+    long, short = sides
+    if instruments:
+        long, short = long.copy(), short.copy()
+        for j, one in enumerate(instruments):
+            if one.financing_long is not None:
+                long[-1, j] = one.financing_long
+            if one.financing_short is not None:
+                short[-1, j] = one.financing_short
+    return long, short
+
+
+def _paid_as(instrument: Instrument, now: Instrument | None) -> Instrument:
+    """The instrument with the financing of what the venue says now; with none where it says nothing."""
+    said = now or Instrument(name=instrument.name, exposure=instrument.exposure)
+    return attrs.evolve(
+        instrument,
+        financing_long=said.financing_long,
+        financing_short=said.financing_short,
+        financing_days=said.financing_days,
+    )

@@ -16,7 +16,7 @@ from fxcarry.cli.conforming import conformance
 from fxcarry.cli.extending import plugins
 from fxcarry.cli.golive import check
 from fxcarry.cli.looking import carry, roll
-from fxcarry.cli.operating import export, flatten, parity, pause, reduce, resume, run, status
+from fxcarry.cli.operating import export, financing, flatten, parity, pause, reduce, resume, run, status
 from fxcarry.cli.planning import apply, plan
 from fxcarry.cli.running import backtest
 from fxcarry.cli.setting import config, init
@@ -98,6 +98,6 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 for _command in (
     *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, conformance, init, config),
-    *(run, status, plan, apply, pause, reduce, resume, flatten, parity, export, check),
+    *(run, status, financing, plan, apply, pause, reduce, resume, flatten, parity, export, check),
 ):
     cli.add_command(_command)

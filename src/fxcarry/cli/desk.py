@@ -27,6 +27,9 @@ STATE = "fxcarry-state"
 state_option = click.option(
     "--state", "folder", metavar="DIR", default=STATE, show_default=True, help="Where the journal is."
 )
+account_id_option = click.option(
+    "--account", metavar="ID", help="The third key to live trading: the account id that the broker reports."
+)
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
 
 
@@ -55,22 +58,35 @@ def open_desk(settings: Config, folder: str, name: str | None) -> tuple[SqliteJo
 
 
 def may_trade(settings: Config, broker: SimBroker | Broker, account: str | None) -> None:
-    """Raise ConfigError unless the mode and the broker are of a kind: paper is a simulated account, live is another
-    one and its three keys (:func:`fxcarry.golive.check_live_keys`).
+    """Raise ConfigError unless the mode and the broker are of a kind: paper is a simulated account, or one at a venue
+    that deals no real money and says so (``is_practice``); live is any other, and its three keys
+    (:func:`fxcarry.golive.check_live_keys`).
     """
     from fxcarry.build import feed_of
     from fxcarry.golive import check_live_keys
     from fxcarry.simulation import SimBroker
 
     is_simulated = isinstance(broker, SimBroker)
+    is_practice = getattr(broker, "is_practice", False) is True  # unsaid, or said in another way: real money
     if settings.mode != "live":
-        if not is_simulated:
-            hint = 'use = "paper" under [broker], or mode = "live" and its three keys'
-            raise ConfigError(f'the broker {broker.name} is not simulated and mode is "{settings.mode}"', hint=hint)
+        if not (is_simulated or is_practice):
+            hint = (
+                'use = "paper" under [broker], a practice account of that broker, or mode = "live" and its three keys'
+            )
+            raise ConfigError(
+                f"the broker {broker.name} is not simulated, its account is not for practice, and mode is "
+                f'"{settings.mode}"',
+                hint=hint,
+            )
         return
     if is_simulated:
         raise ConfigError(
             f'mode = "live" on the {broker.name} broker', hint='name a broker that deals, or mode = "paper"'
+        )
+    if is_practice:
+        raise ConfigError(
+            f'mode = "live" on a practice account of the broker {broker.name}',
+            hint='mode = "paper" trades it without keys; real money needs the broker\'s account for it',
         )
     broker.connect()
     reported = broker.sync(feed_of(settings).snapshot(datetime.now(UTC))).id

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fxcarry.cli.shared import config_option, emit, json_option, load, universe_option, width
 from fxcarry.errors import ConfigError
 
+if TYPE_CHECKING:
+    from fxcarry.config import Config
+
 
 @click.command()
-@click.option("--at", "day", metavar="DATE", help="As known on this trade date (default: the last there is).")
+@click.option("--at", "day", metavar="DATE", help="As known on this trade date (default: the last there is, or now).")
+@click.option("--broker", metavar="NAME", help="What this broker pays, beside the rates between banks.")
 @universe_option
 @click.option("--account-currency", metavar="CCY", help="Against which currency. [USD]")
 @click.option("--markup", type=float, help="The broker's annual mark-up on each side. [0.01]")
@@ -19,18 +23,28 @@ from fxcarry.errors import ConfigError
 @json_option
 def carry(
     day: str | None,
+    broker: str | None,
     universe: str | None,
     account_currency: str | None,
     markup: float | None,
     config_path: str | None,
     as_json: bool,
 ) -> None:
-    """What each currency pays against the account currency: rate, carry, volatility, carry-to-risk, tonight's roll."""
+    """What each currency pays against the account currency: rate, carry, volatility, carry-to-risk, tonight's roll.
+
+    With --broker: what that broker pays each side, its mark-up and the gap to the rates between banks, and what its
+    account earns tonight.
+    """
     from fxcarry.build import feed_of
     from fxcarry.screen import carry_table
 
     settings = load(config_path)
     account = account_currency or settings.account_currency
+    if broker is not None:
+        if markup is not None:
+            raise ConfigError("--markup with --broker", hint="the broker's own rates say what it keeps")
+        _show_broker(_of_broker(settings, broker, universe, account, day), as_json)
+        return
     kept = settings.markup if markup is None else markup
     if kept is None:
         raise ConfigError(
@@ -59,6 +73,60 @@ def carry(
             f"{row['financing_short'] * 100:+8.2f} {row['roll_days']:5} {row['tonight_long']:+11,.2f}"
         )
     click.echo("")
+    for note in table["notes"]:
+        click.echo(textwrap.fill(note, width(), subsequent_indent="  "))
+
+
+def _of_broker(
+    settings: Config, name: str, universe: str | None, account_currency: str, day: str | None
+) -> dict[str, Any]:
+    """The table of a broker, read on a connection of its own."""
+    from pathlib import Path
+
+    from fxcarry.build import broker_named, feed_of
+    from fxcarry.cli.desk import STATE, instant_of
+    from fxcarry.screen import broker_table
+
+    venue = broker_named(settings, name, Path(STATE))
+    try:
+        return broker_table(
+            venue,
+            feed_of(settings),
+            at=instant_of(day),
+            universe=settings.universe if universe is None else universe,
+            account_currency=account_currency,
+        )
+    finally:
+        venue.close()
+
+
+def _show_broker(table: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        emit(table)
+        return
+    import textwrap
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value * 100:+.2f}"
+
+    def money(value: float | None) -> str:
+        return "-" if value is None else f"{value:+,.2f}"
+
+    click.echo(
+        f"What {table['broker']} pays, for the roll of {table['trade_date']}; amounts in {table['account_currency']}\n"
+    )
+    click.echo("pair    long %  short %  rates %  mark-up %  gap long  gap short  days  tonight long  tonight short")
+    for row in table["rows"]:
+        click.echo(
+            f"{row['pair']:6} {percent(row['pays_long']):>7} {percent(row['pays_short']):>8} "
+            f"{percent(row['differential']):>8} {percent(row['markup']):>10} {percent(row['gap_long']):>9} "
+            f"{percent(row['gap_short']):>10} {row['roll_days']:5} {money(row['tonight_long']):>13} "
+            f"{money(row['tonight_short']):>14}"
+        )
+    click.echo("\nheld                    units       tonight")
+    for row in table["book"]:
+        click.echo(f"{row['instrument']:14} {row['units']:+14,.0f} {money(row['tonight']):>13}")
+    click.echo(f"{'all' if table['book'] else 'nothing':29} {money(table['tonight']):>13}\n")
     for note in table["notes"]:
         click.echo(textwrap.fill(note, width(), subsequent_indent="  "))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fxcarry.cli.desk import (
+    account_id_option,
     account_lock,
     channels,
     engine_on,
@@ -27,7 +29,7 @@ from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fxcarry.journal import CommandKind
+    from fxcarry.journal import CommandKind, SqliteJournal
 
 
 @click.command()
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--until", metavar="DATE", help="Last trade date of a replay. [the last there is]")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), help="Times as fast as the clock. [no waiting]")
 @click.option("--every", type=click.IntRange(1, 3600), default=60, show_default=True, help="Seconds between looks.")
-@click.option("--account", metavar="ID", help="The third key to live trading: the account id that the broker reports.")
+@account_id_option
 @state_option
 @config_option
 @json_option
@@ -51,7 +53,7 @@ def run(
     config_path: str | None,
     as_json: bool,
 ) -> None:
-    """Run a strategy day and night, on paper: look, decide, send, remember - and go on after any interruption.
+    """Run a strategy day and night: look, decide, send, remember - and go on after any interruption.
 
     With --replay the same loop runs on stored history and needs no key. It may be stopped (Ctrl-C) or killed at any
     moment; started again it goes on where it was, and ends where a backtest ends.
@@ -61,6 +63,8 @@ def run(
     from fxcarry.periods import days_of
 
     settings = load(config_path)
+    if first is not None and settings.mode == "live":
+        raise ConfigError('--replay with mode = "live"', hint='stored history is for mode = "paper"')
     journal, broker, chosen = open_desk(settings, folder, name)
     may_trade(settings, broker, account)
     engine = engine_on(settings, journal, broker, chosen, in_real_time=first is None)
@@ -133,8 +137,30 @@ def _status(folder: str) -> dict[str, Any]:
                 for row in journal.table("alerts")
                 if row["severity"] != "info"
             ][-5:],
+            "financing": _financing(journal, last),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }
+
+
+def _financing(journal: SqliteJournal, last: datetime | None) -> str | None:
+    """The last night and the leak in a line; None where nothing was held or booked yet."""
+    from fxcarry.leak import ROLLS, rolls_of
+
+    rolls = [] if last is None else rolls_of(journal, journal.account_currency, last, ROLLS)
+    if not rolls:
+        return None
+    night = [roll for roll in rolls if roll.trade_date == rolls[-1].trade_date]
+
+    def total(amounts: list[Decimal | None]) -> str:
+        return "not known" if None in amounts else f"{sum(filter(None, amounts), Decimal(0)):+,.2f}"
+
+    booked = [roll.booked for roll in night]
+    known = [roll.difference for roll in rolls if roll.difference is not None]
+    leak = f"; booked less expected over the last {ROLLS} rolls {sum(known):+,.2f}" if known else ""
+    return (
+        f"{night[0].trade_date}: expected {total([roll.expected for roll in night])}, "
+        f"booked {'not yet' if None in booked else total(booked)}{leak}"
+    )
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -210,6 +236,65 @@ def export(target: str, folder: str, as_json: bool) -> None:
         emit({"folder": str(made), "files": list(FILES)})
     else:
         click.echo(f"{', '.join(FILES)} are in {made}")
+
+
+@click.command()
+@click.option("--rolls", type=click.IntRange(1), default=20, show_default=True, help="How many trade dates to show.")
+@state_option
+@json_option
+def financing(rolls: int, folder: str, as_json: bool) -> None:
+    """What each night was expected to book and what it did, by instrument, and the leak that adds up.
+
+    Expected: positions held through 17:00 New York, at the rates the venue had published last before, at the mids of
+    the last look. > 0 is received.
+    """
+    from fxcarry.journal import SqliteJournal
+    from fxcarry.leak import ROLLS, leaks, rolls_of
+
+    found, warnings = [], []
+    with SqliteJournal.existing(journal_path(folder)) as journal:
+        until, currency = journal.last_beat(), journal.account_currency
+        if until is not None:
+            found = rolls_of(journal, currency, until, rolls)
+            warnings = [one.message for one in leaks(rolls_of(journal, currency, until, ROLLS), currency, until)]
+    told: list[dict[str, Any]] = []
+    leak = 0.0
+    for roll in found:
+        difference = roll.difference
+        leak += float(difference or 0)
+        told.append(
+            {
+                "trade_date": roll.trade_date.isoformat(),
+                "instrument": roll.instrument,
+                "units": float(roll.units),
+                "days": roll.days,
+                "rate": roll.rate,
+                "expected": None if roll.expected is None else float(roll.expected),
+                "booked": None if roll.booked is None else float(roll.booked),
+                "difference": None if difference is None else float(difference),
+                "cumulative": leak,
+                "why": roll.why or None,
+            }
+        )
+    if as_json:
+        emit({"account_currency": currency, "rolls": told, "leak": leak, "warnings": warnings})
+        return
+    click.echo(f"amounts in {currency}, > 0 received; sum: the differences so far")
+    click.echo("trade date  instrument         units  days  rate %    expected      booked  difference         sum")
+    for row in told:
+        cells = [f"{'-' if row[k] is None else format(row[k], '+,.2f'):>12}" for k in _AMOUNTS]
+        rate = "-" if row["rate"] is None else f"{row['rate'] * 100:+.2f}"
+        days = "-" if row["days"] is None else row["days"]
+        why = f"  {row['why']}" if row["why"] else ""
+        held = f"{row['instrument']:12} {row['units']:+11,.0f} {days:>5} {rate:>7}"
+        click.echo(f"{row['trade_date']}  {held}{''.join(cells)}{why}")
+    if not told:
+        click.echo("nothing was held through a roll, and nothing is booked")
+    for warning in warnings:
+        click.echo(warning)
+
+
+_AMOUNTS = ("expected", "booked", "difference", "cumulative")
 
 
 def _control(kind: CommandKind, summary: str) -> click.Command:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fxcarry.cli.desk import (
+    account_id_option,
     account_lock,
     engine_on,
     give,
     instant_of,
     journal_path,
     logged_to,
+    may_trade,
     open_desk,
     running,
     state_option,
@@ -78,6 +80,7 @@ def _show(preview: Preview) -> None:
 @click.argument("plan_id", metavar="PLAN")
 @click.option("--strategy", "name", metavar="NAME", help="NAME or file.py:name. [the only one configured]")
 @_at_option
+@account_id_option
 @state_option
 @config_option
 @json_option
@@ -87,6 +90,7 @@ def apply(
     plan_id: str,
     name: str | None,
     at: str | None,
+    account: str | None,
     folder: str,
     config_path: str | None,
     as_json: bool,
@@ -99,14 +103,16 @@ def apply(
     from fxcarry.journal import JournalLock, SqliteJournal
 
     settings, path = load(config_path), journal_path(folder)
+    engine = running(JournalLock(path))
     with SqliteJournal.existing(path) as known:
         if known.plan_of(plan_id) is None:
             raise ConfigError(f"there is no plan {plan_id!r} in {path}", hint="make one with: fxcarry plan")
+        if engine is None:
+            journal, broker, strategy = open_desk(settings, folder, name)
+            may_trade(settings, broker, account)
         given = give(known, "apply", plan_id)
-    engine = running(JournalLock(path))
     told: dict[str, Any] = {"plan": plan_id, "command": given.id, "by": "engine", "carried_out": None, "why": None}
     if engine is None:
-        journal, broker, strategy = open_desk(settings, folder, name)
         with journal, account_lock(broker), logged_to(path.parent / "trading_system.log", settings):
             daemon = Daemon(
                 engine=engine_on(settings, journal, broker, strategy, in_real_time=at is None),

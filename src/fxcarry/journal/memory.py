@@ -9,7 +9,18 @@ from datetime import datetime
 from fxcarry.errors import JournalError, LedgerError
 from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
 from fxcarry.ledger import TransactionLog
-from fxcarry.model import Alert, Decision, Order, OrderResult, Pair, Quote, RiskState, Snapshot, Transaction
+from fxcarry.model import (
+    Alert,
+    Decision,
+    Instrument,
+    Order,
+    OrderResult,
+    Pair,
+    Quote,
+    RiskState,
+    Snapshot,
+    Transaction,
+)
 from fxcarry.orders import Plan
 
 
@@ -34,6 +45,8 @@ class MemoryJournal:
         self._intention: Intention | None = None
         self._standing: Intention | None = None
         self._quotes: dict[Pair, Quote] = {}
+        self._used: list[tuple[datetime, Pair, Quote]] = []
+        self._published: list[tuple[datetime, Instrument]] = []
         self._commands: list[Command] = []
         self._taken: set[int] = set()
         self._beat: datetime | None = None
@@ -49,8 +62,16 @@ class MemoryJournal:
         self.log, self._find = log, find
 
     def observe(self, snapshot: Snapshot) -> None:
-        """Keep the latest quote of each pair."""
-        self._quotes.update(snapshot.quotes)
+        """Keep the quotes that are used, each once."""
+        for pair, quote in snapshot.quotes.items():
+            if self._quotes.get(pair) != quote:
+                self._quotes[pair] = quote
+                self._used.append((snapshot.at, pair, quote))
+
+    def publish(self, instruments: Iterable[Instrument], at: datetime) -> None:
+        """Record what the venue says it pays. What it has said already is not repeated."""
+        said = {one.name: one for _, one in self._published}
+        self._published += [(at, one) for one in map(financing_of, instruments) if said.get(one.name) != one]
 
     def decide(self, stage: str, decision: Decision) -> None:
         """Record a decision with every rule's verdict."""
@@ -171,9 +192,13 @@ class MemoryJournal:
         """When the engine last said that it is alive."""
         return self._beat
 
-    def quotes(self) -> dict[Pair, Quote]:
-        """The latest quote used of each pair."""
-        return dict(self._quotes)
+    def quotes(self, by: datetime | None = None) -> dict[Pair, Quote]:
+        """The latest quote of each pair that was used, by an instant where one is given."""
+        return dict(self._quotes) if by is None else {p: quote for at, p, quote in self._used if at <= by}
+
+    def published(self) -> list[tuple[datetime, Instrument]]:
+        """What :meth:`publish` has recorded, oldest first."""
+        return list(self._published)
 
     @property
     def orders(self) -> list[Order]:
@@ -186,6 +211,17 @@ class MemoryJournal:
         if self._find is None:
             return []
         return list(self._find([order.client_id for order in self.orders]).values())
+
+
+def financing_of(instrument: Instrument) -> Instrument:
+    """What a journal keeps of an instrument: its name, its pair and its financing."""
+    return Instrument(
+        name=instrument.name,
+        exposure=instrument.exposure,
+        financing_long=instrument.financing_long,
+        financing_short=instrument.financing_short,
+        financing_days=None if instrument.financing_days is None else dict(instrument.financing_days),
+    )
 
 
 def changed(known: Transaction, now: Transaction) -> LedgerError:

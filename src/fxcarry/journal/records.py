@@ -14,6 +14,7 @@ from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Alert,
     Decision,
+    Instrument,
     Order,
     OrderResult,
     OrderStatus,
@@ -80,6 +81,10 @@ class Journal(Protocol):
 
     def observe(self, snapshot: Snapshot) -> None:
         """Record the quotes that are used."""
+        ...
+
+    def publish(self, instruments: Iterable[Instrument], at: datetime) -> None:
+        """Record what the venue says it pays. What it has said already is not repeated."""
         ...
 
     def decide(self, stage: str, decision: Decision) -> None:
@@ -183,6 +188,10 @@ class Journal(Protocol):
         """When the engine last said that it is alive."""
         ...
 
-    def quotes(self) -> dict[Pair, Quote]:
-        """The latest quote used of each pair."""
+    def quotes(self, by: datetime | None = None) -> dict[Pair, Quote]:
+        """The latest quote of each pair that was used, by an instant where one is given."""
+        ...
+
+    def published(self) -> list[tuple[datetime, Instrument]]:
+        """What :meth:`publish` has recorded, oldest first: name, pair and financing of instruments."""
         ...

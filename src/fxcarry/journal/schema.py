@@ -19,7 +19,7 @@ import numpy as np
 from fxcarry.errors import DataError
 from fxcarry.model import Verdict
 
-SCHEMA = 2
+SCHEMA = 3
 """The version this code writes, kept in ``PRAGMA user_version``."""
 
 APPLICATION = 0x66784361
@@ -66,6 +66,11 @@ TABLES: Mapping[str, tuple[str, str]] = {
         "used_at TEXT NOT NULL",
         "",
     ),
+    "financing_rates": (
+        "run INTEGER NOT NULL, at TEXT NOT NULL, instrument TEXT NOT NULL, pair TEXT NOT NULL, long REAL, short REAL, "
+        "days TEXT",
+        "",
+    ),
     "heartbeats": ("run INTEGER NOT NULL, at TEXT NOT NULL", ""),
     "commands": ("kind TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL", ""),
     "taken": ("run INTEGER NOT NULL, command INTEGER NOT NULL, at TEXT NOT NULL", "command"),
@@ -83,10 +88,11 @@ TABLES: Mapping[str, tuple[str, str]] = {
 }
 """Each table's columns, and the one that must be unique."""
 
-_INDEXES = ("results (client_id)", "decisions (at)", "quotes (pair)")
+_INDEXES = ("results (client_id)", "decisions (at)", "quotes (pair, used_at)")
 
 
-_SINCE_2 = ("alerts", "deliveries", "plans", "confirmations")
+_SINCE = {**dict.fromkeys(("alerts", "deliveries", "plans", "confirmations"), 2), "financing_rates": 3}
+"""Since which version a table is there, where it is not since the first."""
 
 
 def statements(version: int = 0) -> Iterator[str]:
@@ -95,8 +101,11 @@ def statements(version: int = 0) -> Iterator[str]:
         yield "ALTER TABLE states ADD COLUMN locked TEXT NOT NULL DEFAULT '[]'"
         yield "ALTER TABLE states ADD COLUMN rejects INTEGER NOT NULL DEFAULT 0"
         yield "ALTER TABLE intentions ADD COLUMN rest TEXT NOT NULL DEFAULT '[]'"
+    if version in (1, 2):  # it had the pair alone
+        yield "DROP INDEX quotes_index"
+        yield "CREATE INDEX quotes_index ON quotes (pair, used_at)"
     for name, (columns, unique) in TABLES.items():
-        if version and name not in _SINCE_2:
+        if version >= _SINCE.get(name, 1):
             continue
         kept = [f"typeof({c}) IN ('text', 'null')" for c in _exact(columns)]
         checks = "".join(f", CHECK ({check})" for check in kept)

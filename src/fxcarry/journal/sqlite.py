@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import fxcarry
 from fxcarry.errors import ConfigError, JournalError, JournalLocked
-from fxcarry.journal.memory import changed
+from fxcarry.journal.memory import changed, financing_of
 from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
 from fxcarry.journal.schema import (
     APPLICATION,
@@ -35,6 +35,7 @@ from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Alert,
     Decision,
+    Instrument,
     Order,
     OrderResult,
     OrderStatus,
@@ -88,6 +89,7 @@ class SqliteJournal:
         self._is_inside = False
         self._is_broken = False
         self._seen: dict[Pair, Quote] | None = None
+        self._said: dict[str, Instrument] | None = None
 
     @classmethod
     def existing(cls, path: str | Path) -> Self:
@@ -259,7 +261,7 @@ class SqliteJournal:
             with self._explained("written"):
                 self._db.execute("COMMIT")
         except BaseException:
-            self._run, self._seen = run, None
+            self._run, self._seen, self._said = run, None, None
             with contextlib.suppress(sqlite3.Error):  # it may have been rolled back already
                 self._db.execute("ROLLBACK")
             raise
@@ -308,6 +310,24 @@ class SqliteJournal:
                         ask=exact(quote.ask),
                         as_of=instant(quote.as_of),
                         used_at=instant(snapshot.at),
+                    )
+
+    def publish(self, instruments: Iterable[Instrument], at: datetime) -> None:
+        """Record what the venue says it pays. What it has said already is not repeated."""
+        with self.atomic():
+            if self._said is None:
+                self._said = {one.name: one for _, one in self.published()}
+            for one in map(financing_of, instruments):
+                if self._said.get(one.name) != one:
+                    self._said[one.name] = one
+                    self._write(
+                        "financing_rates",
+                        at=instant(at),
+                        instrument=one.name,
+                        pair=str(one.exposure),
+                        long=one.financing_long,
+                        short=one.financing_short,
+                        days=None if one.financing_days is None else to_json(one.financing_days),
                     )
 
     def decide(self, stage: str, decision: Decision) -> None:
@@ -556,15 +576,42 @@ class SqliteJournal:
         rows = self._rows("SELECT at FROM heartbeats ORDER BY seq DESC LIMIT 1")
         return moment(rows[0][0]) if rows else None
 
-    def quotes(self) -> dict[Pair, Quote]:
-        """The latest quote used of each pair."""
-        rows = self._rows(
-            "SELECT pair, bid, ask, as_of FROM quotes WHERE seq IN (SELECT max(seq) FROM quotes GROUP BY pair)"
-        )
+    def quotes(self, by: datetime | None = None) -> dict[Pair, Quote]:
+        """The latest quote of each pair that was used, by an instant where one is given."""
+        if by is None:
+            rows = self._rows(
+                "SELECT pair, bid, ask, as_of FROM quotes WHERE seq IN (SELECT max(seq) FROM quotes GROUP BY pair)"
+            )
+        else:  # each step is one look into the index, however long the journal is
+            rows = self._rows(
+                "WITH RECURSIVE known (pair) AS (SELECT min(pair) FROM quotes UNION ALL "
+                "SELECT (SELECT min(pair) FROM quotes WHERE pair > known.pair) FROM known WHERE pair IS NOT NULL) "
+                "SELECT quotes.pair, bid, ask, as_of FROM known JOIN quotes ON seq = (SELECT seq FROM quotes AS other "
+                "WHERE other.pair = known.pair AND used_at <= ? ORDER BY used_at DESC, seq DESC LIMIT 1)",
+                instant(by),
+            )
         return {
             Pair.parse(pair): Quote(Decimal(bid), Decimal(ask), datetime.fromisoformat(as_of))
             for pair, bid, ask, as_of in rows
         }
+
+    def published(self) -> list[tuple[datetime, Instrument]]:
+        """What :meth:`publish` has recorded, oldest first."""
+        return [
+            (
+                datetime.fromisoformat(at),
+                Instrument(
+                    name=name,
+                    exposure=Pair.parse(pair),
+                    financing_long=long,
+                    financing_short=short,
+                    financing_days=None if days is None else {int(k): v for k, v in json.loads(days).items()},
+                ),
+            )
+            for at, name, pair, long, short, days in self._rows(
+                "SELECT at, instrument, pair, long, short, days FROM financing_rates ORDER BY seq"
+            )
+        ]
 
     @property
     def orders(self) -> list[Order]:

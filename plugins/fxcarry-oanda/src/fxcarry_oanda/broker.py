@@ -81,6 +81,7 @@ class OandaBroker:
         self._stream = TransactionStream(client, self._log) if streams else None
         self._prices: dict[str, tuple[Decimal, Decimal]] = {}  # bid and ask at the last look
         self._is_connected = False
+        self._at = datetime.min.replace(tzinfo=UTC)  # the last look
 
     def __repr__(self) -> str:
         return f"OandaBroker({self._client!r})"
@@ -125,13 +126,15 @@ class OandaBroker:
                 f"OANDA's clock says {venue_clock:%Y-%m-%d %H:%M:%S} UTC, this machine's {self._clock():%H:%M:%S}",
                 hint="set this machine's clock (NTP): ages of prices and orders are measured with it",
             )
-        self._prices = {str(pair): (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
-        if self._terms and self._terms_of != trade_date(snapshot.at):
-            self._read_terms(trade_date(snapshot.at))
+        if snapshot.at > self._at:
+            self._at = snapshot.at
+            self._prices = {str(pair): (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
+        if self._terms and self._terms_of != trade_date(self._at):
+            self._read_terms(trade_date(self._at))
         positions = _positions(account)
         return Account(
             id=self.account_id,
-            at=snapshot.at,
+            at=self._at,
             currency=account["currency"],
             nav=Decimal(account["NAV"]),
             balances={account["currency"]: Decimal(account["balance"])},
@@ -172,14 +175,9 @@ class OandaBroker:
         return found
 
     def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
-        """Steps, minimum, margin and today's financing rates; ConfigError for a pair that the account has not."""
+        """Steps, minimum, margin and today's financing rates; a pair that the account does not trade is left out."""
         self._read_terms(self._terms_of or trade_date(self._clock()))
-        missing = [str(pair) for pair in pairs if str(pair) not in self._terms]
-        if missing:
-            raise ConfigError(
-                f"account {self.account_id} does not trade {', '.join(missing)}", hint="leave the currency out"
-            )
-        return {str(pair): self._terms[str(pair)].instrument() for pair in pairs}
+        return {str(pair): self._terms[str(pair)].instrument() for pair in pairs if str(pair) in self._terms}
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
         """What the account's log, read to its end, says of these orders; one it does not name never arrived."""
@@ -275,9 +273,9 @@ class OandaBroker:
                 for one in account["orders"]
                 if one["type"] in _TRADES
             ]
+            failed = None
             if not calls and not sides:
                 break
-            failed = None
             for name, side in sides:
                 client_id = closing[f"{name} {side}"] = f"close-all-{name}-{side}-{account['lastTransactionID']}"
                 extensions = {"id": client_id, "tag": "fxcarry"}

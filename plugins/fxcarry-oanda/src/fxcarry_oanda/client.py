@@ -7,7 +7,8 @@ and no repetition helps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,23 +25,34 @@ HOSTS = {
 }
 """REST and stream host by environment."""
 
-_PER_SECOND = 100  # of the 120 that an address is allowed
 SILENCE = 10.0  # seconds; a heartbeat comes every 5
 
 
 class Client:
-    """One account at OANDA, spoken to over one keep-alive session."""
+    """One account at OANDA, spoken to over one keep-alive session.
+
+    ``timeout`` and ``silence`` are the seconds after which an answer and a stream are given up. At most ``per_second``
+    calls are made, of the 120 that OANDA allows an address.
+    """
 
     def __init__(
-        self, *, account: str, token: Secret, url: str, stream_url: str, timeout: float = 10.0, silence: float = SILENCE
+        self,
+        *,
+        account: str,
+        token: Secret,
+        url: str,
+        stream_url: str,
+        timeout: float = 10.0,
+        silence: float = SILENCE,
+        per_second: int = 100,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.account = account
         self.silence = silence
         self._home = f"/v3/accounts/{quote(account, safe='')}"
         headers = {"Accept-Datetime-Format": "RFC3339"}
-        self._rest = Http(
-            url, bearer=token, headers=headers, timeout=timeout, limits=[Bucket(_PER_SECOND, 1.0)], attempts=3
-        )
+        limits = [Bucket(per_second, 1.0)]
+        self._rest = Http(url, bearer=token, headers=headers, timeout=timeout, limits=limits, attempts=3, sleep=sleep)
         self._streams = Http(stream_url, bearer=token, headers=headers, limits=[Bucket(2, 1.0)], attempts=1)
 
     def __repr__(self) -> str:
