@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
+from fxcarry_oanda.testing import FakeOanda
+from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 from fxcarry.model import Account, Order, OrderResult, Pair, Quote, Snapshot
 from fxcarry.testing import WireServer
-from fxcarry_oanda.testing import FakeOanda
-from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 WEDNESDAY = datetime(2025, 3, 12, 13, tzinfo=UTC)
 
@@ -73,26 +73,33 @@ def soon() -> Callable[[Callable[[], Any]], Any]:
 @pytest.fixture
 def make_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDesk]:
     """Makes desks, each on an account of its own."""
-    opened: list[tuple[WireServer, DrivenBroker]] = []
+    opened: list[Desk] = []
 
-    def make(*, timeout: float = 0.5, is_hedging: bool = False, archive: Any = None, **account: Any) -> Desk:
+    def make(
+        *,
+        timeout: float = 0.5,
+        is_hedging: bool = False,
+        archive: Any = None,
+        at: datetime = WEDNESDAY,
+        **account: Any,
+    ) -> Desk:
         fake = FakeOanda(is_hedging=is_hedging, **account)
         fake.streams.interval = 0.05
         monkeypatch.setenv(TOKEN_VARIABLE, fake.token)
         server = fake.serve().__enter__()
         server.retry_after = 0
         client = client_of(fake, server, timeout=timeout)
-        desk = Desk(fake, server, DrivenBroker(fake, client, is_hedging=is_hedging, archive=archive))
-        opened.append((server, desk.broker))
+        desk = Desk(fake, server, DrivenBroker(fake, client, is_hedging=is_hedging, archive=archive), at)
+        opened.append(desk)
         desk.broker.fake.move_to(desk.snapshot())
         desk.broker.connect()
         desk.next()
         return desk
 
     yield make
-    for server, broker in opened:
-        broker.close()
-        server.__exit__(None, None, None)
+    for desk in opened:
+        desk.broker.close()
+        desk.server.__exit__(None, None, None)
 
 
 @pytest.fixture
