@@ -18,6 +18,7 @@ from fxcarry.cli import cli
 from fxcarry.cli.extending import _template
 from fxcarry.errors import ConfigError
 
+TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial" / "broker-plugin.md"
 MAIN = "import sys; from fxcarry.cli import main; main(sys.argv[1:])"
 
 
@@ -37,6 +38,7 @@ def files(folder: Path) -> set[str]:
 def test_every_spelling_of_the_name_is_replaced(tmp_path: Path) -> None:
     done = new("my-bank")
     assert done.exit_code == 0
+    assert f"$ fxcarry plugins new my-bank\n{done.output}```" in TUTORIAL.read_text("utf-8")
     assert done.output == (
         'wrote fxcarry-my-bank\nnext: pip install -e "fxcarry-my-bank[testing]"; fxcarry conformance broker my-bank\n'
     )
@@ -109,9 +111,9 @@ def test_what_is_written_installs_and_conforms(tmp_path: Path) -> None:
     listed = json.loads(python("-c", MAIN, "plugins", "--json"))
     assert not listed["broken"]
     assert {"broker", "feed"} == {c["kind"] for c in listed["components"] if c["from"] == "fxcarry-my-bank 0.1.0"}
-    broker = python("-c", MAIN, "conformance", "broker", "my-bank").splitlines()
-    assert broker[0] == "broker my-bank of fxcarry-my-bank 0.1.0"
-    assert broker[-1] == "19 passed, 1 skipped, 0 failed"
+    broker = python("-c", MAIN, "conformance", "broker", "my-bank")
+    assert broker.endswith("\n19 passed, 1 skipped, 0 failed\n")
+    assert f"$ fxcarry conformance broker my-bank\n{broker}```" in TUTORIAL.read_text("utf-8")
     feed = python("-c", MAIN, "conformance", "feed", "my-bank").splitlines()
     assert feed[-1] == "12 passed, 0 skipped, 0 failed"
     own = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not test_B and not test_F", str(folder))
