@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from fxcarry.cli.desk import may_trade
 from fxcarry.cli.shared import load
 from fxcarry.errors import ConfigError
 from fxcarry.journal import SqliteJournal, export
+from fxcarry.model import Instrument, Pair
 from fxcarry.secrets import Secret
 
 pytest.importorskip("fxcarry_paper", reason="the paper account is a plugin")
@@ -253,7 +255,10 @@ def test_live_is_no_mode_for_a_simulated_account(desk: Path, monkeypatch: pytest
 
 def test_stored_history_is_not_traded_with_real_money(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FXCARRY__MODE", "live")
-    result = CliRunner().invoke(cli, ["run", "--strategy", "baseline", "--replay", "2007-07-10"])
+    monkeypatch.setenv("FXCARRY_LIVE", "1")
+    monkeypatch.setattr(importlib.import_module("fxcarry.build"), "paper_broker", lambda *_: Dealing())
+    live = ["run", "--strategy", "baseline", "--account", "A-7", "--replay", "2007-07-10"]
+    result = CliRunner().invoke(cli, live)
     assert isinstance(result.exception, ConfigError)
     assert '--replay with mode = "live"' in str(result.exception)
 
@@ -299,3 +304,58 @@ def test_the_books_are_exported(desk: Path) -> None:
     assert len((desk / "books" / "trades.csv").read_text("utf-8").splitlines()) == fills + 1 > 5
     result = CliRunner().invoke(cli, ["export", "books", "--state", "nowhere"])
     assert "there is no journal" in str(result.exception)
+
+
+# --- what the nights book --------------------------------------------------------------------------------------------
+
+
+def test_the_nights_of_a_simulated_account_are_shown_without_an_expectation(desk: Path) -> None:
+    found = told("financing", "--rolls", "2")
+    assert found["account_currency"] == "USD"
+    assert len({row["trade_date"] for row in found["rolls"]}) == 2
+    with SqliteJournal.existing(desk / "fxcarry-state" / "journal.sqlite") as journal:
+        paid = [t for t in journal.transactions() if t.kind == "financing" and t.trade_date is not None]
+    last = found["rolls"][-1]["trade_date"]
+    assert last == max(t.trade_date for t in paid).isoformat()
+    assert {r["instrument"]: r["booked"] for r in found["rolls"] if r["trade_date"] == last} == {
+        t.instrument: float(t.amount) for t in paid if t.trade_date.isoformat() == last
+    }
+    assert {(row["expected"], row["difference"], row["cumulative"]) for row in found["rolls"]} == {(None, None, 0.0)}
+    assert found["warnings"] == []
+    assert told("status")["financing"].startswith(f"{last}: expected not known, booked ")
+    text = CliRunner().invoke(cli, ["financing", "--rolls", "1"], catch_exceptions=False).stdout
+    assert "no rate of it was on record before the roll" in text.splitlines()[-1]
+    assert last in text
+
+
+def test_a_leak_is_shown_in_the_table_in_status_and_below(desk: Path) -> None:
+    path = desk / "fxcarry-state" / "journal.sqlite"
+    with SqliteJournal.existing(path) as journal:
+        held = {t.instrument for t in journal.transactions() if t.kind == "fill"}
+        begins = datetime.fromisoformat(journal.table("heartbeats")[0]["at"]) - timedelta(days=1)
+        journal.publish(
+            [Instrument(name=n, exposure=Pair.parse(n), financing_long=0.2, financing_short=0.2) for n in held], begins
+        )
+    found = told("financing")
+    rows = [row for row in found["rolls"] if row["expected"] is not None]
+    assert rows
+    assert found["leak"] == pytest.approx(sum(row["booked"] - row["expected"] for row in rows))
+    assert found["rolls"][-1]["cumulative"] == found["leak"] < -1000
+    one = rows[0]
+    assert one["rate"] == 0.2
+    assert one["difference"] == pytest.approx(one["booked"] - one["expected"])
+    assert any("less than expected over 5 rolls" in line for line in found["warnings"])
+    text = CliRunner().invoke(cli, ["financing"], catch_exceptions=False).stdout
+    assert found["warnings"][-1] in text
+    assert f"{found['leak']:+,.2f}" in text
+    assert "booked less expected over the last 5 rolls -" in told("status")["financing"]
+
+
+def test_an_account_that_held_nothing_has_no_nights(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    with SqliteJournal(tmp_path / "new" / "journal.sqlite", account_id="A1"):
+        pass
+    found = told("financing", "--state", str(tmp_path / "new"))
+    assert (found["rolls"], found["leak"], found["warnings"]) == ([], 0.0, [])
+    text = CliRunner().invoke(cli, ["financing", "--state", str(tmp_path / "new")]).stdout
+    assert "nothing was held through a roll" in text

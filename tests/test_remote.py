@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -476,3 +477,19 @@ def test_a_strategy_sees_them_and_a_plan_counts_with_them() -> None:
     )
     assert preview.carry_week == pytest.approx(expected)
     assert held
+
+
+def test_orders_are_sent_before_the_nights_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is intended is never left unsent because something is wrong with the books of the past."""
+
+    def broken(*_: Any) -> Any:
+        raise MissingDataError("no calendar for that year")
+
+    monkeypatch.setattr("fxcarry.live.rolls_of", broken)
+    nights = Nights(MemoryJournal())
+    while not nights.journal.orders:
+        with contextlib.suppress(MissingDataError):
+            nights.look()
+        nights.day += 1
+    sent = {order.client_id for order in nights.journal.orders}
+    assert nights.venue.find_orders(sent).keys() == sent  # and nobody has recovered yet

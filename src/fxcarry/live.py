@@ -145,11 +145,11 @@ class Live(Decider):
         if isinstance(broker, Remote):
             journal.record(broker.cancel_marked(), at)
         self._tell(at, before)
-        if (self.clock.is_day_end & passed).any() or any(t.kind == "financing" for t in fresh):
-            self._watch_financing(at)
         if orders is not None:
             self._carry_out(orders, at)
         self._watch_stops(at)
+        if (self.clock.is_day_end & passed).any() or any(t.kind == "financing" for t in fresh):
+            self._watch_financing(at)
         return account
 
     def _take_in(

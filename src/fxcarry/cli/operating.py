@@ -63,10 +63,10 @@ def run(
     from fxcarry.periods import days_of
 
     settings = load(config_path)
-    if first is not None and settings.mode == "live":
-        raise ConfigError('--replay with mode = "live"', hint='stored history is for mode = "paper"')
     journal, broker, chosen = open_desk(settings, folder, name)
     may_trade(settings, broker, account)
+    if first is not None and settings.mode == "live":
+        raise ConfigError('--replay with mode = "live"', hint='stored history is for mode = "paper"')
     engine = engine_on(settings, journal, broker, chosen, in_real_time=first is None)
     daemon = Daemon(
         engine=engine,
@@ -285,9 +285,11 @@ def financing(rolls: int, folder: str, as_json: bool) -> None:
         cells = [f"{'-' if row[k] is None else format(row[k], '+,.2f'):>12}" for k in _AMOUNTS]
         rate = "-" if row["rate"] is None else f"{row['rate'] * 100:+.2f}"
         days = "-" if row["days"] is None else row["days"]
-        why = f"  {row['why']}" if row["why"] else ""
         held = f"{row['instrument']:12} {row['units']:+11,.0f} {days:>5} {rate:>7}"
-        click.echo(f"{row['trade_date']}  {held}{''.join(cells)}{why}")
+        click.echo(f"{row['trade_date']}  {held}{''.join(cells)}")
+    for why in dict.fromkeys(row["why"] for row in told if row["why"]):
+        names = sorted({row["instrument"] for row in told if row["why"] == why})
+        click.echo(f"not known for {', '.join(names)}: {why}")
     if not told:
         click.echo("nothing was held through a roll, and nothing is booked")
     for warning in warnings:
