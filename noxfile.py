@@ -91,7 +91,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src")
+    session.run("mypy", "src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
 
 
 @nox.session

@@ -23,6 +23,7 @@ from fxcarry.cli import cli
 from fxcarry.config import Live, effective, load_config
 from fxcarry.costs import Costs
 from fxcarry.plugins import Component, load
+from fxcarry.testing.conformance import SUITES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -281,6 +282,17 @@ def test_every_column_and_key_of_the_output_is_explained():
         assert f"| `{column}` |" in text["trades.csv"]
     for key in (*result.stats, "variants"):
         assert f"`{key}`" in text["summary.json"]
+
+
+def test_every_case_of_the_suites_is_in_the_reference():
+    page = sections(REFERENCE / "conformance.md")
+    for suite in (getattr(fxcarry.testing, name) for name in SUITES.values()):
+        cases = {name[5:8]: name for name in dir(suite) if re.match("test_[A-Z][0-9]{2}_", name)}
+        expected = []
+        for number, name in sorted(cases.items()):
+            means = " ".join(inspect.getdoc(getattr(suite, name)).split()).replace("``", "`")
+            expected.append(f"| {number} | {name[9:].replace('_', ' ')} | {means} |")
+        assert [line for line in page[suite.__name__].splitlines() if re.match(r"\| [A-Z]\d", line)] == expected
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

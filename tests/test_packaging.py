@@ -21,7 +21,7 @@ import pytest
 import fxcarry
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"fxcarry": ROOT, **{path.parent.name: path.parent for path in ROOT.glob("plugins/*/pyproject.toml")}}
+FOLDERS = {"fxcarry": ROOT, **{path.parent.name: path.parent for path in ROOT.glob("plugins/fxcarry-*/pyproject.toml")}}
 PROJECTS = {
     name: tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"] for name, folder in FOLDERS.items()
 }
@@ -53,6 +53,13 @@ def sources(name: str) -> list[Path]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     ]
+
+
+def template() -> list[str]:
+    """The files of the template that plugins start from, relative to its folder."""
+    folder = ROOT / "plugins" / "TEMPLATE"
+    found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return [path.as_posix() for path in found if not {"__pycache__", ".pytest_cache"} & {*path.parts}]
 
 
 def test_all_distributions_share_one_version() -> None:
@@ -162,10 +169,13 @@ def archives(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_the_archives_hold_every_source_file_and_nothing_strange(archives: tuple[str, set[str], set[str]]) -> None:
     name, sdist, wheel = archives
     wanted = {path.as_posix() for path in sources(name)}
+    assert {f"src/{path}" for path in wanted} <= sdist
+    if name == "fxcarry":
+        assert {f"plugins/TEMPLATE/{path}" for path in template()} <= sdist
+        wanted |= {f"fxcarry/templates/plugin/{path}" for path in template()}
     assert wanted >= ESSENTIAL[name]
     info = f"{name.replace('-', '_')}-{fxcarry.__version__}.dist-info/"
     assert {path for path in wheel if not path.startswith(info)} == wanted
-    assert {f"src/{path}" for path in wanted} <= sdist
     assert {"PKG-INFO", "README.md", "pyproject.toml"} <= sdist
     assert {f"{info}METADATA", f"{info}RECORD", f"{info}entry_points.txt"} <= wheel
 

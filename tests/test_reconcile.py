@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,12 @@ from fxcarry.reconcile import Difference, Reconciliation, missing_stops
 AT = datetime(2025, 3, 12, 21, tzinfo=UTC)
 
 
+IDS = count()
+
+
 def fill(name: str, units: int, amount: str = "0") -> Transaction:
     return Transaction(
-        id=f"{name}{units}", at=AT, kind="fill", amount=Decimal(amount), currency="USD", instrument=name,
+        id=f"{name}{next(IDS)}", at=AT, kind="fill", amount=Decimal(amount), currency="USD", instrument=name,
         units=Decimal(units),
     )  # fmt: skip
 
@@ -38,6 +42,16 @@ def test_the_union_of_instruments_is_compared() -> None:
     assert book.differences({}) == [Difference("EURUSD", Decimal(600), Decimal(0))]
     found = book.differences(held(EURUSD=600, USDJPY=7))
     assert [str(d) for d in found] == ["USDJPY: 0 by the journal, 7 at the venue"]
+
+
+def test_what_is_told_again_is_booked_once() -> None:
+    first, second = fill("EURUSD", 1000, "-0.35"), fill("EURUSD", 1000, "-0.35")
+    book = Reconciliation([first])
+    assert book.unexplained_cash(account(USD="999.65")) == {}
+    book.book([first, second, second])
+    book.book([second])
+    assert book.differences(held(EURUSD=2000)) == []
+    assert book.unexplained_cash(account(USD="999.30")) == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["AUDUSD", "EURUSD"]), st.integers(-9, 9)), max_size=20))

@@ -34,7 +34,17 @@ from fxcarry.model import (
 )
 from fxcarry.protocols import Broker, DataFeed, Notifier
 from fxcarry.simulation import SimBroker
-from fxcarry.testing import BrokerSuite, FeedSuite, StrategySuite, account, market_history, signature_problems, view_at
+from fxcarry.testing import (
+    BrokerSuite,
+    FeedSuite,
+    NotifierSuite,
+    RuleSuite,
+    StrategySuite,
+    account,
+    market_history,
+    signature_problems,
+    view_at,
+)
 from fxcarry.testing.brokers import Desk
 
 # --- a right feed and its wrong cousins
@@ -563,8 +573,11 @@ def test_replacing_a_case_needs_a_reason() -> None:
     assert issubclass(type("More", (FeedSuite,), {"test_F90_own_case": case, "helper": case}), FeedSuite)
 
 
+SUITES = (*zip((BrokerSuite, FeedSuite, NotifierSuite, RuleSuite, StrategySuite), "BFNRS", (20, 12, 10, 13, 9)),)
+
+
 def test_case_numbers_are_unique_and_without_gaps() -> None:
-    for suite, letter, count in ((FeedSuite, "F", 12), (StrategySuite, "S", 9)):
+    for suite, letter, count in SUITES:
         numbers = [name[5:8] for name in dir(suite) if name.startswith("test_")]
         assert numbers == [f"{letter}{i:02}" for i in range(1, count + 1)]
 

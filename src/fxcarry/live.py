@@ -127,7 +127,7 @@ class Live(Decider):
         passed = np.arange(tick + 1) == tick if since is None else self.clock.at > to_ns(since)
         journal, broker = self.journal, self.broker
         account = broker.sync(snapshot)
-        fresh = broker.transactions(journal.last_transaction_id())
+        fresh = list(dict.fromkeys(broker.transactions(journal.last_transaction_id())))  # one told twice is one
         told, missed = self._ask_about_orders(at)
         before, events = self.state, list(broker.events)
         try:

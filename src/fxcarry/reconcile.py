@@ -28,12 +28,13 @@ class Difference:
 
 
 class Reconciliation:
-    """The book of one account, kept from its transactions, those it begins with and those given to :meth:`book`: each
-    once, in their order.
+    """The book of one account, kept from its transactions, those it begins with and those given to :meth:`book`, in
+    their order. One that is told again, by its id, is not booked again.
     """
 
     def __init__(self, transactions: Iterable[Transaction] = ()) -> None:
         self.units: dict[str, Decimal] = {}
+        self._booked: set[str] = set()
         self._moved: dict[str, Decimal] = {}  # cash booked since the last look at balances
         self._balances: Mapping[str, Decimal] | None = None
         self.book(transactions)
@@ -41,6 +42,9 @@ class Reconciliation:
     def book(self, transactions: Iterable[Transaction]) -> None:
         """Add transactions to the book."""
         for one in transactions:
+            if one.id in self._booked:
+                continue
+            self._booked.add(one.id)
             if one.kind == "fill":
                 self.units[one.instrument] = self.units.get(one.instrument, Decimal(0)) + one.units
             self._moved[one.currency] = self._moved.get(one.currency, Decimal(0)) + one.amount

@@ -26,6 +26,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Order, Pair, TradingState
+from fxcarry.reconcile import Reconciliation
 from fxcarry.remote import Remote
 from fxcarry.risk import DailyLoss, Drawdown, MaxPosition, OrderRate, StopLoss
 from fxcarry.testing import FakeBroker, FakeVenue, serve
@@ -505,3 +506,113 @@ def test_a_halted_engine_closes_the_largest_margin_first(desk: tuple[FakeBroker,
     engine.step(DECISION + timedelta(minutes=1))
     assert units(broker) == {}
     assert [o.instrument for o in journal.orders] == ["AUDUSD", "USDJPY", "USDJPY", "AUDUSD"]
+
+
+# -- what a venue tells ------------------------------------------------------------------------------------------------
+
+
+def assert_books_agree(broker: FakeBroker, engine: Engine, journal: SqliteJournal) -> None:
+    """Positions, cash and transactions, each entry once, are the venue's; nothing is locked, nothing unexplained."""
+    booked = broker.transactions(None)
+    assert [t.id for t in journal.transactions()] == [t.id for t in booked]
+    held = {name: p.units for name, p in broker.get_positions().items()}
+    assert {n: u for n, u in Reconciliation(journal.transactions()).units.items() if u} == held
+    assert broker.get_account_balance() == 1_000_000 + sum(t.amount for t in journal.transactions())
+    assert engine.state.locked == frozenset()
+    assert alerts(journal, "reconciliation-break") == []
+
+
+def test_transactions_that_come_twice_are_booked_once(desk: tuple[FakeBroker, Engine, SqliteJournal]) -> None:
+    broker, engine, journal = desk
+    engine.step(LOOKS[0])
+    broker.fail("transactions", "twice", 99)
+    for at in LOOKS[1:]:
+        engine.step(at)
+    assert is_target(units(broker))
+    broker.restart()  # and says everything once again
+    broker.close()
+    assert_books_agree(broker, engine, journal)
+
+
+def test_a_venue_that_repeats_what_it_told_long_ago_is_booked_once(
+    desk: tuple[FakeBroker, Engine, SqliteJournal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, engine, journal = desk
+    everything = FakeBroker.transactions
+    monkeypatch.setattr(FakeBroker, "transactions", lambda self, since: everything(self, None))
+    for at in LOOKS:
+        engine.step(at)
+    assert is_target(units(broker))
+    assert_books_agree(broker, engine, journal)
+
+
+def test_postings_of_the_venue_are_booked_and_explain_its_cash(
+    desk: tuple[FakeBroker, Engine, SqliteJournal],
+) -> None:
+    broker, engine, journal = desk
+    for at in LOOKS[:3]:
+        engine.step(at)
+    broker.post("financing", Decimal("-3.07"), "AUDUSD", 1)
+    broker.post("fee", Decimal("-20"))
+    broker.fail("transactions", "twice")
+    for at in LOOKS[3:]:
+        engine.step(at)
+    broker.post("financing", Decimal("1.11"), "USDJPY", 1)
+    engine.step(LOOKS[-1] + timedelta(minutes=1))
+    assert {t.id for t in journal.transactions()} >= {"posted-1", "posted-2", "posted-3"}
+    assert_books_agree(broker, engine, journal)
+
+
+def test_on_stale_quotes_nothing_fills_and_the_target_is_reached_when_they_move_again(
+    desk: tuple[FakeBroker, Engine, SqliteJournal],
+) -> None:
+    broker, engine, journal = desk
+    engine.step(LOOKS[0])
+    broker.fail("sync", "stale")
+    engine.step(DECISION)
+    assert units(broker) == {}
+    assert outcomes(journal) == [("AUDUSD", "cancelled"), ("USDJPY", "cancelled")]
+    for at in LOOKS[2:]:
+        engine.step(at)
+    assert is_target(units(broker))
+    assert set(broker.accepted().values()) == {1}
+    assert_books_agree(broker, engine, journal)
+
+
+def test_a_busy_venue_gets_the_orders_at_the_next_look(desk: tuple[FakeBroker, Engine, SqliteJournal]) -> None:
+    broker, engine, journal = desk
+    engine.step(LOOKS[0])
+    broker.fail("place_market_order", "busy")
+    for at in LOOKS[1:]:
+        engine.step(at)
+    assert is_target(units(broker))
+    assert set(broker.accepted().values()) == {1}
+    assert any("429" in text for text in alerts(journal, "broker-error"))
+    assert_books_agree(broker, engine, journal)
+
+
+@pytest.mark.parametrize("method", ["sync", "transactions", "get_positions", "place_market_order", "*"])
+def test_connections_that_are_cut_after_an_answer_leave_one_order_and_the_venues_book(
+    method: str, desk: tuple[FakeBroker, Engine, SqliteJournal]
+) -> None:
+    broker, engine, journal = desk
+    daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(journal.path))
+    daemon.run([LOOKS[0]])
+    broker.fail(method, "disconnects", 2)
+    daemon.run([*LOOKS[1:], LOOKS[-1] + timedelta(minutes=1)])
+    assert is_target(units(broker))
+    assert set(broker.accepted().values()) == {1}
+    assert_books_agree(broker, engine, journal)
+
+
+def test_a_venue_that_starts_anew_is_traded_on(desk: tuple[FakeBroker, Engine, SqliteJournal]) -> None:
+    broker, engine, journal = desk
+    daemon = Daemon(engine=engine, journal=journal, lock=JournalLock(journal.path))
+    daemon.run([LOOKS[0]])
+    broker.restart()
+    daemon.run(LOOKS[1:3])
+    broker.restart()
+    daemon.run([*LOOKS[3:], LOOKS[-1] + timedelta(minutes=1)])
+    assert is_target(units(broker))
+    assert set(broker.accepted().values()) == {1}
+    assert_books_agree(broker, engine, journal)

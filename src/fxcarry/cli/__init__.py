@@ -13,8 +13,9 @@ import click
 from fxcarry import __version__
 from fxcarry.cli.checking import lookahead, stress, warmup
 from fxcarry.cli.conforming import conformance
+from fxcarry.cli.extending import plugins
 from fxcarry.cli.golive import check
-from fxcarry.cli.looking import carry, plugins, roll
+from fxcarry.cli.looking import carry, roll
 from fxcarry.cli.operating import export, financing, flatten, parity, pause, reduce, resume, run, status
 from fxcarry.cli.planning import apply, plan
 from fxcarry.cli.running import backtest

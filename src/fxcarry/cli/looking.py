@@ -1,4 +1,4 @@
-"""Commands that show what is there: ``carry``, ``roll``, ``plugins``."""
+"""Commands that show what is there: ``carry``, ``roll``."""
 
 from __future__ import annotations
 
@@ -169,32 +169,3 @@ def roll(first: str, second: str | None, days: int, as_json: bool) -> None:
             f"{row['pair']}  trade date {row['trade_date']} {row['weekday']}  "
             f"value date {row['value_date']}  roll days {row['roll_days']}"
         )
-
-
-@click.command()
-@json_option
-def plugins(as_json: bool) -> None:
-    """What is installed: feeds, brokers, strategies, rules, notifiers - and plugins that are broken."""
-    from fxcarry import plugins as registry_of
-
-    registry = registry_of.load()
-    found = [
-        {
-            "kind": c.kind,
-            "name": c.name,
-            "summary": c.summary,
-            "from": f"{registry.origins[key].distribution} {registry.origins[key].version}",
-        }
-        for key, c in sorted(registry.components.items())
-    ]
-    broken = [
-        {"plugin": b.name, "from": b.distribution, "error": f"{type(b.error).__name__}: {b.error}"}
-        for b in registry.broken
-    ]
-    if as_json:
-        emit({"components": found, "broken": broken})
-        return
-    for row in found:
-        click.echo(f"{row['kind']:9} {row['name']:24} {row['from']:20} {row['summary']}")
-    for row in broken:
-        click.echo(f"{'broken':9} {row['plugin']:24} {row['from']:20} {row['error']}")

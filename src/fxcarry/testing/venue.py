@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from fxcarry.conventions import trade_date
 from fxcarry.costs import Costs
 from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
 from fxcarry.financing import BenchmarkFinancing
@@ -32,16 +33,22 @@ from fxcarry.model import (
     Quote,
     Snapshot,
     Transaction,
+    TransactionKind,
 )
 from fxcarry.protocols import Capability
 from fxcarry.simulation import SimBroker
 
-Fault = Literal["lost", "unanswered", "failed", "unavailable", "rejected", "partial", "rests", "empty", "fills-late"]
+Fault = Literal[
+    "lost", "unanswered", "failed", "unavailable", "busy", "rejected", "partial", "rests", "stale", "empty",
+    "fills-late", "twice", "disconnects",
+]  # fmt: skip
 """What goes wrong with a call. ``lost``: it never arrives and nobody answers. ``unanswered``: it is done and nobody
 answers. ``failed``: it is done and the answer is a server's error. ``unavailable``: refused before anything is
-accepted. ``rejected``: the order is refused for good. ``partial``: half of the order fills, the rest waits without
-end. ``rests``: the order waits without end. ``empty``: the answer has no position. ``fills-late``: the cancelled order
-is filled afterwards.
+accepted. ``busy``: likewise, because there were too many calls (429). ``rejected``: the order is refused for good.
+``partial``: half of the order fills, the rest waits without end. ``rests``: the order waits without end. ``stale``, of
+``sync``: the venue's own quotes stay where they are, and until the next sync every order is accepted and cancelled.
+``empty``: the answer has no position. ``fills-late``: the cancelled order is filled afterwards. ``twice``: every entry
+of the answer is in it twice. ``disconnects``: it is done and answered, and then the connection is cut.
 """
 
 _ORDERS = ("place_market_order", "place_limit_order")
@@ -61,7 +68,8 @@ class FakeVenue:
     """An account in USD.
 
     ``takes_an_id_once`` says whether an order whose client id is known already is the same order; else it is another
-    one, as at many venues. ``accepted`` counts the orders taken by client id.
+    one, as at many venues. ``accepted`` counts the orders taken by client id. :meth:`post` books what the venue books
+    of its own accord.
     """
 
     def __init__(self, *, cash: int = 1_000_000, takes_an_id_once: bool = True) -> None:
@@ -71,7 +79,9 @@ class FakeVenue:
         self._script: list[tuple[str, Fault, int]] = []
         self._resting: dict[str, _Resting] = {}
         self._late: list[Order] = []
+        self._posted: list[tuple[int, Transaction]] = []  # each after so many transactions of the account
         self._snapshot: Snapshot | None = None
+        self._is_stale = False
 
     def fail(self, method: str, fault: Fault, times: int = 1) -> None:
         """The next ``times`` calls of ``method`` ("*" = any) go wrong in this way."""
@@ -89,24 +99,60 @@ class FakeVenue:
                 return fault
         return None
 
+    def post(self, kind: TransactionKind, amount: Decimal, instrument: str = "", days: int = 0) -> Transaction:
+        """Book ``amount`` (USD, > 0 received) now: a correction of financing, a fee, a transfer."""
+        at = self._account.at
+        made = Transaction(
+            id=f"posted-{len(self._posted) + 1}",
+            at=at,
+            kind=kind,
+            amount=amount,
+            currency=self._account.account_currency,
+            instrument=instrument,
+            trade_date=trade_date(at) if kind == "financing" else None,
+            days=days,
+        )
+        self._posted.append((len(self._account.transactions(None)), made))
+        return made
+
+    def restart(self) -> None:
+        """Start anew: the account is kept, the script is gone, and there is no quote before the next sync."""
+        self._script.clear()
+        self._snapshot = None
+        self._is_stale = False
+
     # -- the calls of a broker -------------------------------------------------------------------------------------
 
     def sync(self, snapshot: Snapshot) -> Account:
         """Move the market on to a snapshot, and state the account."""
         self._snapshot = snapshot
+        self._is_stale = False
         self._account.sync(snapshot)
         for order in self._late:
             self._deal(order)
         self._late = []
+        return self.account()
+
+    def account(self) -> Account:
+        """The account as it stands."""
         account = self._account.account()
         resting = [attrs.evolve(r.order, units=r.left) for r in self._resting.values()]
         facts = {f.name: getattr(account, f.name) for f in attrs.fields(Account)}
         facts |= {"working_orders": [*resting, *account.working_orders], "positions": self.get_positions()}
+        if self._posted:
+            nav = account.nav + self._extra
+            weights = {c: w * float(account.nav / nav) for c, w in account.current_weights.items()}
+            balances = {account.currency: account.cash + self._extra}
+            facts |= {"nav": nav, "balances": balances, "current_weights": weights}
         return Account(**facts)
+
+    @property
+    def _extra(self) -> Decimal:
+        return sum((posted.amount for _, posted in self._posted), Decimal(0))
 
     def get_account_balance(self) -> Decimal:
         """Cash."""
-        return self._account.get_account_balance()
+        return self._account.get_account_balance() + self._extra
 
     def get_positions(self) -> dict[str, Position]:
         """Open positions."""
@@ -143,7 +189,13 @@ class FakeVenue:
 
     def transactions(self, since: str | None) -> list[Transaction]:
         """Everything booked after ``since``."""
-        return list(self._account.transactions(since))
+        if not self._posted:
+            return list(self._account.transactions(since))
+        booked = list(self._account.transactions(None))
+        for place, posted in reversed(self._posted):
+            booked.insert(place, posted)
+        ids = [one.id for one in booked]
+        return booked[ids.index(since) + 1 :] if since in ids else booked
 
     def close_all_positions(self) -> list[OrderResult]:
         """Cancel what waits and close everything, now."""
@@ -159,13 +211,20 @@ class FakeVenue:
         """The result of a call on which ``fault`` has its effect; the faults of the wire are not for here."""
         if fault == "unavailable":
             raise BrokerUnavailable("503: the venue is down for maintenance")
+        if fault == "busy":
+            raise BrokerUnavailable("429: too many requests; Retry-After: 1")
         if fault == "rejected":
             raise OrderRejected("insufficient margin")
+        if fault == "stale":
+            self._is_stale = True
+            return self.account()
         if method in _ORDERS:
             return self._take(arguments[0], fault)
         if method == "cancel_order":
             return self._cancel(arguments[0], fault)
         result = getattr(self, method)(*arguments)
+        if fault == "twice":
+            return [one for one in result for _ in range(2)]
         if fault == "empty":
             return attrs.evolve(result, positions={}) if isinstance(result, Account) else {}
         return result
@@ -174,6 +233,10 @@ class FakeVenue:
         if self.accepted[order.client_id] and self.takes_an_id_once:
             return self.find_orders([order.client_id])[order.client_id]
         self.accepted[order.client_id] += 1
+        if self._is_stale:
+            result = OrderResult.unfilled(order, OrderStatus.CANCELLED, f"no price since {self._account.at:%H:%M:%S}")
+            self._account.remember(order, result)
+            return result
         if fault == "rests":
             self._resting[order.client_id] = _Resting(order, order.units, None)
         elif fault == "partial":
@@ -235,9 +298,10 @@ def _serve(venue: FakeVenue, listener: Listener) -> None:
                 if method == "ask":  # about the venue itself, which never fails
                     caller.send(getattr(venue, arguments[0]))
                     continue
-                if method == "fail":
-                    venue.fail(*arguments)
-                    caller.send(None)
+                if method in ("fail", "post", "restart"):  # a script, not a call of a broker
+                    caller.send(getattr(venue, method)(*arguments))
+                    if method == "restart":
+                        break
                     continue
                 fault = venue.next_fault(method)
                 try:
@@ -249,6 +313,8 @@ def _serve(venue: FakeVenue, listener: Listener) -> None:
                 try:
                     caller.send(RuntimeError("500: internal server error") if fault == "failed" else answer)
                 except OSError:
+                    break
+                if fault == "disconnects":
                     break
 
 
@@ -312,6 +378,15 @@ class FakeBroker:
     def fail(self, method: str, fault: Fault, times: int = 1) -> None:
         """Let the next calls of ``method`` go wrong."""
         self._call("fail", method, fault, times)
+
+    def post(self, kind: TransactionKind, amount: Decimal, instrument: str = "", days: int = 0) -> Transaction:
+        """Let the venue book something of its own accord: see :meth:`FakeVenue.post`."""
+        made: Transaction = self._call("post", kind, amount, instrument, days)
+        return made
+
+    def restart(self) -> None:
+        """Let the venue start anew; this connection is gone with it."""
+        self._call("restart")
 
     def accepted(self) -> Counter[str]:
         """How many orders the venue took, by client id."""
