@@ -10,11 +10,11 @@ from typing import Any
 
 import attrs
 import pytest
-from fxcarry_oanda.testing import FakeOanda
-from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 from fxcarry.model import Account, Order, OrderResult, Pair, Quote, Snapshot
 from fxcarry.testing import WireServer
+from fxcarry_oanda.testing import FakeOanda
+from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, DrivenBroker, client_of
 
 WEDNESDAY = datetime(2025, 3, 12, 13, tzinfo=UTC)
 

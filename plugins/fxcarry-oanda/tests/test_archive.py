@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 import pytest
-from fxcarry_oanda.archive import Archive
-from fxcarry_oanda.words import Terms
 
 from fxcarry.model import Pair
+from fxcarry_oanda.archive import Archive
+from fxcarry_oanda.words import Terms
 
 MONDAY, TUESDAY = date(2025, 3, 10), date(2025, 3, 11)
 EURUSD = Terms(

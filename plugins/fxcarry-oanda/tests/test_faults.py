@@ -134,7 +134,7 @@ def test_what_oanda_refuses_is_rejected_in_its_words(desk: Any, units: int, inst
 # -- stops, cancels and closing ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", (*AFTER, *BEFORE))
+@pytest.mark.parametrize("fault", [*AFTER, *BEFORE])
 def test_a_stop_that_was_not_answered_is_put_where_it_belongs(desk: Any, fault: Any) -> None:
     desk.buy(1000)
     desk.server.fail("PUT */trades/*/orders", fault)
@@ -144,7 +144,7 @@ def test_a_stop_that_was_not_answered_is_put_where_it_belongs(desk: Any, fault: 
     assert len(stops) == 1
 
 
-@pytest.mark.parametrize("fault", (*AFTER, *BEFORE))
+@pytest.mark.parametrize("fault", [*AFTER, *BEFORE])
 def test_a_cancel_that_was_not_answered_cancels(desk: Any, fault: Any) -> None:
     desk.buy(1000, type="limit", limit_price=Decimal("1.05"))
     desk.server.fail("PUT */cancel", fault)
@@ -163,7 +163,7 @@ def test_a_cancel_that_comes_too_late_tells_of_the_fill(desk: Any) -> None:
         desk.broker.cancel_order("nobody")
 
 
-@pytest.mark.parametrize("fault", (*AFTER, *BEFORE))
+@pytest.mark.parametrize("fault", [*AFTER, *BEFORE])
 def test_closing_everything_goes_on_where_an_answer_is_lost(desk: Any, fault: Any) -> None:
     desk.buy(1000)
     desk.buy(-700, "yen", "USDJPY")

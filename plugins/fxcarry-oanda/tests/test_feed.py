@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fxcarry_oanda.feed import OandaFeed
-from fxcarry_oanda.testing.suites import client_of
 
 from fxcarry.errors import ConfigError, DataError, MissingDataError, StaleDataError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.model import Pair
 from fxcarry.testing import market_history
+from fxcarry_oanda.feed import OandaFeed
+from fxcarry_oanda.testing.suites import client_of
 
 EURUSD, USDJPY = Pair("EUR", "USD"), Pair("USD", "JPY")
 

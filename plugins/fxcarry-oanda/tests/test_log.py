@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fxcarry_oanda.log import Log, Orders, booked
 
 from fxcarry.errors import BrokerUnavailable, ConfigError
 from fxcarry.model import OrderStatus
+from fxcarry_oanda.log import Log, Orders, booked
 
 WEDNESDAY = "2025-03-12T21:00:00.000000000Z"
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from fxcarry_oanda.streams import PriceStream, TransactionStream
 from fxcarry_oanda.testing.suites import client_of
 

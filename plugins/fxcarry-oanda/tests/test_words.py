@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fxcarry_oanda.words import Terms, instant, order_body, own_name, stated, venue_name
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fxcarry.errors import OrderRejected
 from fxcarry.model import Order, Pair
+from fxcarry_oanda.words import Terms, instant, order_body, own_name, stated, venue_name
 
 EURUSD = Terms(pair=Pair("EUR", "USD"), price_digits=5, unit_digits=0, minimum=Decimal(1), margin_rate=Decimal("0.02"))
 USDJPY = Terms(pair=Pair("USD", "JPY"), price_digits=3, unit_digits=0, minimum=Decimal(1), margin_rate=Decimal("0.04"))

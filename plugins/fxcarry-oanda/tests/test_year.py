@@ -1,4 +1,4 @@
-"""A year of ECB fixings traded on the fake account while its wire fails at random; the books are the same in the end."""
+"""A year of ECB fixings traded on the fake account while its wire fails at random, with the venue's books in the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fxcarry_oanda.testing.suites import DrivenBroker, client_of
 
 from fxcarry import plugins
 from fxcarry.daemon import replay_instants
@@ -21,6 +20,7 @@ from fxcarry.feeds import MemoryFeed
 from fxcarry.journal import SqliteJournal
 from fxcarry.model import TradingState
 from fxcarry.risk import default_rules
+from fxcarry_oanda.testing.suites import DrivenBroker, client_of
 
 BEGIN, END = datetime(2024, 1, 2, tzinfo=UTC), datetime(2025, 1, 10, tzinfo=UTC)
 SCHEDULE = "0 17 * * 3"  # Wednesdays: 17:00 of a Friday finds the market closed

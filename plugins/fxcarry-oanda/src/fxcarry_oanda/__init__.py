@@ -111,6 +111,7 @@ def fxcarry_components() -> Iterable[Component]:
             config=OandaConfig,
             factory=_broker,
             summary="an OANDA v20 account, practice or live: spot FX with stops at the venue and daily financing",
+            suite="fxcarry_oanda.testing.suites:OandaBrokerSuite",
         ),
         Component(
             kind="feed",
@@ -118,6 +119,7 @@ def fxcarry_components() -> Iterable[Component]:
             config=OandaFeedConfig,
             factory=_feed,
             summary="OANDA's prices, live and as candles, with interest rates of another feed",
+            suite="fxcarry_oanda.testing.suites:OandaFeedSuite",
         ),
     ]
 
