@@ -17,8 +17,10 @@ nox.options.sessions = []
 
 ROOT = Path(__file__).parent
 ECB = "./plugins/fxcarry-ecb"
+OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ECB, PAPER)
+DISTRIBUTIONS = (".", ECB, OANDA, PAPER)
+PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
 
@@ -47,6 +49,13 @@ def plugin_ecb(session: nox.Session) -> None:
     """The plugin as its users have it: both wheels, no development tree on the path."""
     session.install(".", ECB, *tools("hypothesis", "pytest", "pytest-socket"))
     session.run("python", "-m", "pytest", "plugins/fxcarry-ecb", *session.posargs)
+
+
+@nox.session(name="plugin-oanda")
+def plugin_oanda(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", OANDA, *tools("hypothesis", "oandapyV20", "pytest", "pytest-socket", "v20"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-oanda", *session.posargs)
 
 
 @nox.session(name="plugin-paper")
@@ -82,7 +91,19 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
+    session.run("mypy", "src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """Fake venues against the official schemas, with Prism in between; needs Node.js, and ../shared/specs."""
+    session.install("-r", DEVELOPMENT)
+    folder = Path(session.create_tmp()).resolve() / "prism"
+    prism = folder / "node_modules" / ".bin" / "prism"
+    if not prism.exists():
+        session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), PRISM, external=True)
+    tests = sorted(map(str, (ROOT / "plugins").glob("*/tests/test_contract_v*.py")))
+    session.run("python", "-m", "pytest", *tests, *session.posargs, env={"FXCARRY_PRISM": str(prism)})
 
 
 @nox.session

@@ -65,7 +65,9 @@ def connect(server: WireServer) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", int(server.url.rsplit(":", 1)[1]), timeout=5)
 
 
-def ask(line: http.client.HTTPConnection, method: str = "GET", path: str = "/a", body: bytes | None = None) -> tuple:
+def ask(
+    line: http.client.HTTPConnection, method: str = "GET", path: str = "/a", body: bytes | None = None
+) -> tuple[int, bytes]:
     line.request(method, path, body)
     answer = line.getresponse()
     return answer.status, answer.read()
@@ -191,6 +193,13 @@ def test_the_script_goes_in_order_by_method_and_path(server: WireServer, line: h
         ("GET", "/"),
     ]
     assert [ask(line, *call)[0] for call in calls] == [503, 429, 503, 502, 201, 201]
+
+
+def test_what_was_scripted_is_forgotten(server: WireServer, line: http.client.HTTPConnection) -> None:
+    server.fail("*", "busy", times=3)
+    assert ask(line)[0] == 429
+    server.clear()
+    assert ask(line)[0] == 201
 
 
 def test_what_is_no_fault_or_no_call_is_refused(server: WireServer) -> None:

@@ -3,13 +3,15 @@
 What failed is one of two things. :class:`NotSent`: nothing was accepted, the call may be made again. :class:`NoAnswer`:
 the request may have been carried out, and nobody said so. Reads are repeated in either case, everything else only where
 it was not sent. An answer with any other status, 400 for one, is an :class:`Answer`: what it means is the plugin's to
-say. Proxies and certificate authorities are taken from the environment (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+say. Proxies and certificate authorities are those of the environment (``HTTPS_PROXY``, ``NO_PROXY``,
+``REQUESTS_CA_BUNDLE``) when the session is opened.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -244,7 +246,9 @@ class Http:
             import requests
 
             session = requests.Session()
-            session.auth = _nothing  # else a ~/.netrc would take the place of the token
+            session.trust_env = False  # a ~/.netrc would take the place of the token; and once is enough for the rest
+            session.proxies = dict(requests.utils.get_environ_proxies(self.url))
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
             logging.getLogger("urllib3.connectionpool").addFilter(self._mask)  # it logs addresses with their query
             self._session = session
         return self._session
@@ -403,10 +407,6 @@ def _token(secret: Secret) -> str:
 
 def _revealed(value: Value) -> str:
     return value.reveal() if isinstance(value, Secret) else str(value)
-
-
-def _nothing(request: Any) -> Any:
-    return request
 
 
 def _retry_after(text: str | None) -> float | None:

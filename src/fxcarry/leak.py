@@ -75,9 +75,11 @@ def rolls_of(journal: Journal, account_currency: str, until: datetime, count: in
     begins = [at for at, _ in published[:1]] + [t.at for t in transactions]
     if not begins:
         return []
-    days = _weekdays(trade_date(min(begins)), until)
-    if count is not None:
-        days = days[-count:]
+    first = trade_date(min(begins))
+    if count is None:
+        days = _weekdays(first, until)
+    else:
+        days = _weekdays(max(first, trade_date(until) - timedelta(7 * (count // 5 + 2))), until)[-count:]
     fills = sorted((t for t in transactions if t.kind == "fill"), key=lambda t: t.at)
     booked: dict[date, dict[str, list[Transaction]]] = {}
     for t in transactions:

@@ -1,11 +1,14 @@
-"""What the tests of the fake venue share: quotes by level, and a client that speaks plain HTTP."""
+"""What the tests of the fake OANDA share: quotes by level, and a client that speaks plain HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 import requests
 
 from fxcarry.model import Pair, Quote, Snapshot
@@ -58,3 +61,30 @@ class Client:
 
     def limit(self, units: str, price: str, instrument: str = "EUR_USD", *, status: int = 201, **facts: Any) -> Any:
         return self.order(type="LIMIT", instrument=instrument, units=units, price=price, status=status, **facts)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Client]]:
+    """Makes a client of a fake that is served, at the first snapshot."""
+    with ExitStack() as stack:
+
+        def served(fake: FakeOanda, **levels: str) -> Client:
+            server = stack.enter_context(fake.serve())
+            fake.move_to(snapshot(**levels))
+            client = Client(server.url, fake)
+            stack.enter_context(client.session)
+            return client
+
+        yield served
+
+
+@pytest.fixture
+def fake() -> FakeOanda:
+    """An account that nets, in USD."""
+    return FakeOanda()
+
+
+@pytest.fixture
+def client(fake: FakeOanda, serve: Callable[..., Client]) -> Client:
+    """A client of that account."""
+    return serve(fake)

@@ -46,8 +46,7 @@ def paid(told: list[dict[str, Any]]) -> Counter[tuple[str, str, Decimal]]:
 
 
 @pytest.mark.skipif(find_spec("fxcarry_ecb") is None, reason="the plugin fxcarry-ecb is not installed")
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: Any, tmp_path: Path, seed: int) -> None:
+def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: Any, tmp_path: Path) -> None:
     registry = plugins.load()
     ecb, baseline = registry.get("feed", "ecb"), registry.get("strategy", "baseline")
     history = ecb.factory(ecb.config()).history(BEGIN - timedelta(days=300), END)
@@ -56,9 +55,9 @@ def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: 
         look
         for at in replay_instants(history, BEGIN, END, SCHEDULE)
         for look in (at, at + timedelta(minutes=30))
-        if at.weekday() < 4 or look == at
+        if look == at or at.weekday() == 2  # a second look where something was decided
     ]
-    desk = make_desk(at=looks[0] - timedelta(days=1))
+    desk = make_desk(at=looks[0] - timedelta(days=1), timeout=0.15)
     journal = SqliteJournal(tmp_path / "journal.sqlite", account_id=desk.fake.account_id, account_currency="USD")
 
     def engine_on(broker: DrivenBroker) -> Engine:
@@ -72,7 +71,7 @@ def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: 
             journal=journal,
         )
 
-    dice, failed, faults, restarts = random.Random(seed), 0, 0, 0
+    dice, failed, faults, restarts = random.Random(1), 0, 0, 0
     engine, is_new = engine_on(desk.broker), True
     for number, at in enumerate(looks):
         if number < len(looks) - QUIET:
@@ -87,13 +86,13 @@ def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: 
         except (BrokerError, DataError):
             failed += 1
             if dice.random() < 0.2:  # the process ends here, and another one goes on
-                client = client_of(desk.fake, desk.server, timeout=0.2)
+                client = client_of(desk.fake, desk.server, timeout=0.15)
                 desk.broker.close()
                 desk.broker = DrivenBroker(desk.fake, client)
                 engine, is_new, restarts = engine_on(desk.broker), True, restarts + 1
-    assert faults > 300
-    assert failed > 50, "the faults did not bite"
-    assert restarts > 10
+    assert faults > 200
+    assert failed > 40, "the faults did not bite"
+    assert restarts > 5
 
     sent = Counter(
         one["clientExtensions"]["id"]

@@ -108,6 +108,11 @@ class WireServer:
         with self._lock:
             self._script.append((call, fault, times))
 
+    def clear(self) -> None:
+        """Forget what was scripted and has not happened yet."""
+        with self._lock:
+            self._script.clear()
+
     @contextmanager
     def refuse(self) -> Iterator[None]:
         """Inside, nobody listens at the port and every connection is gone; afterwards it is served again."""

@@ -82,6 +82,7 @@ class Terms:
             margin_rate=self.margin_rate,
             financing_long=None if self.long_rate is None else float(self.long_rate),
             financing_short=None if self.short_rate is None else float(self.short_rate),
+            financing_days=self.days,
         )
 
     def units(self, units: Decimal) -> str:

@@ -81,6 +81,7 @@ class Books:
         self.realized = ZERO
         self.financing = ZERO
         self.trades: dict[str, Trade] = {}
+        self._open: dict[str, Trade] = {}
         self.tallies: dict[str, Tally] = {}
         self.last_fill_at = LONG_AGO
 
@@ -90,8 +91,8 @@ class Books:
         """Open trades, oldest first; of one instrument, of one side (1 = long, -1 = short)."""
         return [
             trade
-            for trade in self.trades.values()
-            if trade.is_open and instrument in (None, trade.instrument) and (not side or trade.units * side > 0)
+            for trade in self._open.values()
+            if instrument in (None, trade.instrument) and (not side or trade.units * side > 0)
         ]
 
     def instruments(self) -> list[str]:
@@ -161,6 +162,7 @@ class Books:
         trade.closing_ids.append(number)
         if not trade.units:
             trade.closed_at = at
+            del self._open[trade.id]
         tally = self.tallies[trade.instrument]
         tally.realized[side] += pl
         tally.financing[side] += financing
@@ -184,7 +186,8 @@ class Books:
         """Open a trade; the answer is its part of the fill."""
         terms = self.market.terms[instrument]
         margin = cents(abs(units) * self.market.value(terms.base) * terms.margin_rate)
-        self.trades[number] = Trade(number, instrument, units, units, price, at, margin, at, extensions)
+        trade = Trade(number, instrument, units, units, price, at, margin, at, extensions)
+        self.trades[number] = self._open[number] = trade
         self.tallies.setdefault(instrument, Tally())
         opened = {
             "tradeID": number,

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from fxcarry.errors import ConfigError
 from fxcarry.model import Snapshot
-from fxcarry.testing import WireServer
+from fxcarry.testing import Reply, Request, WireServer
 from fxcarry_oanda.testing.books import Books
 from fxcarry_oanda.testing.desk import Desk, Happening
 from fxcarry_oanda.testing.log import Log, Record
@@ -32,8 +32,8 @@ class FakeOanda:
 
     Change it while it runs: ``terms`` (by instrument), ``rates`` ((longRate, shortRate) by instrument), ``liquidity``
     (units that can be dealt at once, by instrument), ``halted`` (instruments that are not dealt), ``clock_skew`` (added
-    to every time it states), ``streams``, ``has_financing_rates`` (False = an instrument does not state its rates) and
-    ``pages_host`` (the host in the addresses of pages of transactions).
+    to every time it states), ``streams`` (their heartbeats and faults), ``has_financing_rates`` (False = an instrument
+    does not state its rates) and ``pages_host`` (the host in the addresses of pages of transactions).
 
     Not modelled: take-profit, trailing and entry stop orders, changes of an order, several accounts, dividends. How
     the venue calls the cancel of a reduce-only order that finds nothing to reduce is not known; here it is
@@ -93,7 +93,11 @@ class FakeOanda:
 
     def serve(self) -> WireServer:
         """The server of this account, for a ``with`` block; REST and streams are at the same address."""
-        return WireServer(self._api.answer)
+        return WireServer(self.answer)
+
+    def answer(self, request: Request) -> Reply:
+        """The answer to one request, for a server of your own."""
+        return self._api.answer(request)
 
     # -- the market and the clock ----------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ class Api:
                 return Reply(status, _PAGE.encode(), {"Content-Type": "text/html"})
             if request.headers.get("accept-datetime-format", "").upper() == "UNIX":
                 body = _in_seconds(body)
-            dated = format_datetime((self._desk.market.at + self._desk.skew).astimezone(UTC), usegmt=True)
+            dated = format_datetime(self._desk.market.at + self._desk.skew, usegmt=True)
             headers = {"RequestID": number, "Date": dated}
             if status == 201:
                 order = next(iter(body.values()))["id"]
