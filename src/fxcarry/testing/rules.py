@@ -269,7 +269,8 @@ def _question(random: np.random.Generator, stage: Stage, view: MarketView, expos
     weights = random.choice(_SIZES, count) * random.choice([1.0, -1.0], count)
     held = weights if stage == "held" else weights * random.choice([0.0, 0.5, 1.0, 1.2, -1.0], count)
     at = _MOMENTS[random.integers(len(_MOMENTS))]
-    sent = [at - timedelta(seconds=int(s)) for s in -np.sort(-random.integers(1, 90_000, random.integers(25)))]
+    ago = -np.sort(-random.integers(1, 90_000, random.integers(25)))
+    sent = zip(ago.tolist(), random.choice(_SIZES, len(ago)).tolist())
     proposal = Proposal(
         stage=stage,
         nav=_NAV * float(random.choice(_NAVS)),
@@ -286,7 +287,7 @@ def _question(random: np.random.Generator, stage: Stage, view: MarketView, expos
         closeout=[float(random.choice([0.005, 1 / 60, 0.1, 0.25]))] * count,
         is_daily=bool(random.integers(2)),
         orders=[Order(client_id=f"n{i}", instrument=_LEGS[i], units=Decimal(1)) for i in range(random.integers(count))],
-        recent=[SentOrder(s, f"o{i}", float(random.choice(_SIZES)), bool(i % 2)) for i, s in enumerate(sent)],
+        recent=[SentOrder(at - timedelta(seconds=s), f"o{i}", of, bool(i % 2)) for i, (s, of) in enumerate(sent)],
     )
     state = RiskState(
         trading=TradingState.REDUCING if random.random() < 0.2 else TradingState.ACTIVE,
@@ -316,8 +317,10 @@ def _flat(stage: Stage, legs: tuple[str, ...]) -> _Question:
     return _Question(proposal=proposal, view=_view(), account=account(_NAV, at=_NOON), state=state)
 
 
-def _blocks() -> Iterator[Block]:
+@cache
+def _blocks() -> tuple[Block, ...]:
     """Positions held over 60 days: small and large, in a calm market, one that falls and one that jumps."""
+    blocks = []
     for number, (volatility, size) in enumerate([(1.0, 0.02), (1.0, 0.3), (1.0, 0.36), (4.0, 0.3), (4.0, 0.6)]):
         calm = market_history(_CURRENCIES, days=60, seed=number, start=date(2020, 1, 30))
         history = attrs.evolve(calm, spot=calm.spot[0] * (calm.spot / calm.spot[0]) ** volatility)
@@ -328,8 +331,9 @@ def _blocks() -> Iterator[Block]:
         units = side * size * _NAV / tape.base_value[0]
         nav = _NAV + ((tape.mid - tape.mid[0]) * tape.conversion) @ units
         last = int(np.argmax(np.append(nav <= 0.1 * _NAV, True)))
-        block = Block(tape, 0, nav[:last], units.tolist(), tape.mid[0].tolist(), _NAV, _NAV, [1 / 60] * len(_LEGS))
-        yield block
+        average, closeout = tape.mid[0].tolist(), [1 / 60] * len(_LEGS)
+        blocks.append(Block(tape, 0, nav[:last], units.tolist(), average, _NAV, _NAV, closeout))
+    return tuple(blocks)
 
 
 def _ticks(block: Block) -> Iterator[_Question]:
