@@ -1,4 +1,4 @@
-"""A year of ECB fixings traded on the fake account while its wire fails at random, with the venue's books in the end."""
+"""A year of ECB fixings on the fake account while its wire fails at random: the books are the venue's in the end."""
 
 from __future__ import annotations
 
