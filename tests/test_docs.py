@@ -137,7 +137,8 @@ def test_the_plugin_of_the_howto_is_found_and_passes_its_suite(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "ends"), [("run", ".venv/bin/fxcarry backtest"), ("test", ".venv/bin/python -m pytest -n 2 --dist loadfile")]
+    ("name", "ends"),
+    [("run", ".venv/bin/fxcarry backtest"), ("test", ".venv/bin/python -m pytest -n 2 --dist loadfile")],
 )
 def test_the_readme_has_one_line_to_run_and_one_to_test(name, ends):
     commands = re.findall(rf"^<!-- {name} -->\n```sh\n(.*?)```$", read(ROOT / "README.md"), re.DOTALL | re.MULTILINE)
