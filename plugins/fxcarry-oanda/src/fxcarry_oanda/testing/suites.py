@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -90,19 +90,23 @@ class OandaFeedSuite(FeedSuite):
     """The feed cases on four weeks of hourly prices."""
 
     @pytest.fixture
-    def feed(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[OandaFeed]:
-        """The feed over a fake account that has seen the weeks."""
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeOanda, WireServer]]:
+        """A fake account and the server it is behind."""
         fake = FakeOanda()
         monkeypatch.setenv(TOKEN_VARIABLE, fake.token)
+        with fake.serve() as server:
+            yield fake, server
+
+    @pytest.fixture
+    def feed(self, server: tuple[FakeOanda, WireServer]) -> Iterator[OandaFeed]:
+        """The feed over the account, which has seen the weeks."""
+        fake, _ = server
         for at, quotes in _weeks():
             fake.move_to(Snapshot(at, quotes))
-        rates = MemoryFeed(market_history(("EUR", "JPY"), days=30, start=datetime(2025, 2, 3).date()), "rates")
-        with fake.serve() as server:
-            feed = OandaFeed(
-                client_of(fake, server), currencies=("EUR", "JPY"), rates=rates, days=40, clock=lambda: fake.at
-            )
-            yield feed
-            feed.close()
+        rates = MemoryFeed(market_history(("EUR", "JPY"), days=30, start=date(2025, 2, 3)), "rates")
+        feed = OandaFeed(client_of(*server), currencies=("EUR", "JPY"), rates=rates, days=40, clock=lambda: fake.at)
+        yield feed
+        feed.close()
 
 
 def _weeks() -> Iterator[tuple[datetime, dict[Pair, Quote]]]:
