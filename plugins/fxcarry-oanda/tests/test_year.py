@@ -18,6 +18,7 @@ from fxcarry.engine import Engine
 from fxcarry.errors import BrokerError, DataError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.journal import SqliteJournal
+from fxcarry.leak import rolls_of
 from fxcarry.model import TradingState
 from fxcarry.risk import default_rules
 from fxcarry_oanda.testing.suites import DrivenBroker, client_of
@@ -117,6 +118,11 @@ def test_a_year_with_a_failing_wire_ends_with_the_books_of_the_venue(make_desk: 
     rows = Counter((o.id.partition("/")[0], o.instrument, o.amount) for o in booked if o.kind == "financing")
     assert rows == paid(desk.fake.transactions)
     assert sum(rows.values()) > 1000
+
+    rolls = [roll for roll in rolls_of(journal, "USD", looks[-1]) if roll.difference is not None]
+    assert len(rolls) > 1000
+    worst = max(abs(roll.difference or 0) / (abs(roll.expected or 0) + 1) for roll in rolls)
+    assert worst < Decimal("0.05"), "the venue paid something else than it publishes"
 
     assert engine.state.locked == frozenset()
     assert engine.state.trading is TradingState.ACTIVE

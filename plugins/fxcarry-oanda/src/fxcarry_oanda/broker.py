@@ -409,7 +409,8 @@ def _positions(account: Mapping[str, Any]) -> dict[str, Position]:
         long, short = _side(one, "long"), _side(one, "short")
         units = long + short
         if long and short:
-            _LOG.warning("%s is held on both sides: %+f and %+f; it counts as %+f", _name(one), long, short, units)
+            both = f"{long:+f} and {short:+f}; it counts as {units:+f}"
+            _LOG.warning("%s is held on both sides: %s", _name(one), both)
         if units:
             average = Decimal(one["long" if units > 0 else "short"]["averagePrice"])
             found[_name(one)] = Position(instrument=_name(one), units=units, average_price=average)
