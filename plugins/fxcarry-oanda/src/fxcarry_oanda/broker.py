@@ -129,8 +129,8 @@ class OandaBroker:
         if snapshot.at > self._at:
             self._at = snapshot.at
             self._prices = {str(pair): (quote.bid, quote.ask) for pair, quote in snapshot.quotes.items()}
-        if self._terms and self._terms_of != trade_date(self._at):
-            self._read_terms(trade_date(self._at))
+        if self._terms and self._terms_of != trade_date(self._clock()):
+            self._read_terms()
         positions = _positions(account)
         return Account(
             id=self.account_id,
@@ -176,7 +176,7 @@ class OandaBroker:
 
     def get_instruments(self, pairs: Collection[Pair]) -> Mapping[str, Instrument]:
         """Steps, minimum, margin and today's financing rates; a pair that the account does not trade is left out."""
-        self._read_terms(self._terms_of or trade_date(self._clock()))
+        self._read_terms()
         return {str(pair): self._terms[str(pair)].instrument() for pair in pairs if str(pair) in self._terms}
 
     def find_orders(self, client_ids: Collection[str]) -> Mapping[str, OrderResult]:
@@ -347,8 +347,9 @@ class OandaBroker:
         said, clock = self._client.read("")
         return said["account"], clock
 
-    def _read_terms(self, day: date) -> None:
+    def _read_terms(self) -> None:
         said, _ = self._client.read("/instruments")
+        day = trade_date(self._clock())
         terms = [Terms.of(one) for one in said["instruments"] if one.get("type", "CURRENCY") == "CURRENCY"]
         self._terms, self._terms_of = {str(one.pair): one for one in terms}, day
         if self._archive is not None:
@@ -356,7 +357,7 @@ class OandaBroker:
 
     def _terms_for(self, instrument: str) -> Terms:
         if not self._terms:
-            self._read_terms(trade_date(self._clock()))
+            self._read_terms()
         if instrument not in self._terms:
             raise OrderRejected(f"account {self.account_id} does not trade {instrument!r}")
         return self._terms[instrument]
