@@ -48,6 +48,28 @@ def test_an_account_is_read_as_it_is_stated(desk: Any) -> None:
     assert account.current_weights.keys() == {"EUR", "JPY"}
 
 
+def test_an_account_in_another_currency_leaves_that_one_out(make_desk: Any) -> None:
+    desk = make_desk(currency="EUR", conversion_fee="0")
+    desk.buy(-110_000, "yen", "USDJPY")
+    account = desk.next()
+    assert account.currency == "EUR"
+    nav = float(account.nav)
+    # 110,000 USD at 1.1 USD a euro are 100,000 euro; the yen they were sold for are worth as much, less the spread
+    assert account.current_weights["USD"] == pytest.approx(-100_000 / nav, rel=1e-6)
+    assert account.current_weights["JPY"] == pytest.approx(100_000 * 149.99 / 150 / nav, rel=1e-6)
+    assert account.current_weights.keys() == {"USD", "JPY"}
+    assert {t.currency for t in desk.broker.transactions(None)} == {"EUR"}
+
+
+def test_a_client_id_of_any_characters_is_one_address(desk: Any) -> None:
+    odd = "a b c@d?e=f"
+    desk.buy(700, odd, type="limit", limit_price=Decimal("1.05"))
+    again = type(desk.broker)(desk.fake, desk.broker._client)
+    again.connect()
+    assert again.find_orders([odd])[odd].status is OrderStatus.WORKING
+    assert desk.broker.cancel_order(odd).status is OrderStatus.CANCELLED
+
+
 def test_financing_is_booked_by_instrument_and_adds_up(desk: Any) -> None:
     desk.buy(100_000)
     desk.buy(-50_000, "yen", "USDJPY")

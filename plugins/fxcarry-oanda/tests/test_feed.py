@@ -91,6 +91,16 @@ def test_what_is_known_is_not_read_again(desk: Any, feed: OandaFeed) -> None:
     assert sum("candles" in r.path for r in desk.server.requests) == before + 2  # one a pair
 
 
+def test_an_end_that_oandas_clock_has_not_reached_is_not_named(desk: Any, feed: OandaFeed) -> None:
+    desk.next(after=timedelta(hours=3))
+    feed._clock = lambda: desk.at + timedelta(seconds=5)  # ours is fast
+    assert len(feed.history(None, desk.at + timedelta(seconds=5)))
+    asked = [r.query for r in desk.server.requests if "candles" in r.path]
+    assert asked[-1]["count"] == "5000"
+    assert "to" not in asked[-1]
+    assert all(query["to"] < "2025-03-12T16:01" for query in asked if "to" in query)
+
+
 def test_the_future_and_a_wrong_clock_are_errors(desk: Any, feed: OandaFeed) -> None:
     with pytest.raises(MissingDataError, match="has not come yet"):
         feed.snapshot(desk.at + timedelta(minutes=5))

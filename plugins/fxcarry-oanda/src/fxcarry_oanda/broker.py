@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fxcarry.conventions import trade_date
 from fxcarry.errors import BrokerError, BrokerUnavailable, ConfigError, OrderOutcomeUnknown, OrderRejected
@@ -187,7 +188,7 @@ class OandaBroker:
         found = self._log.find(client_ids)
         for client_id in client_ids:
             if client_id not in found:  # placed before the log began, and waiting since
-                said = self._client.find(f"/orders/@{client_id}")
+                said = self._client.find(_at(client_id))
                 if said is not None:
                     order = _order(said["order"])
                     found[client_id] = OrderResult.unfilled(order, OrderStatus.WORKING, "")
@@ -251,7 +252,7 @@ class OandaBroker:
             if found.status not in (OrderStatus.WORKING, OrderStatus.PARTIAL):
                 return found
             try:
-                self._client.change("PUT", f"/orders/@{client_id}/cancel")
+                self._client.change("PUT", f"{_at(client_id)}/cancel")
             except OrderOutcomeUnknown as error:  # a cancel may be asked for again
                 last = error
         raise last or OrderOutcomeUnknown(f"order {client_id} is not cancelled yet", hint="it is read again")
@@ -381,6 +382,11 @@ class OandaBroker:
             net[quote] = net.get(quote, Decimal(0)) - position.units * position.average_price * worth[quote]
         net.pop(currency, None)
         return {of: float(amount / nav) for of, amount in net.items()}
+
+
+def _at(client_id: str) -> str:
+    """Where an order that waits is, by its client id."""
+    return f"/orders/@{quote(client_id, safe='')}"
 
 
 def _transactions(said: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

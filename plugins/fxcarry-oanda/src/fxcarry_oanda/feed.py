@@ -196,8 +196,11 @@ class OandaFeed:
         begin, rows = first - self.interval, self._candles[name]
         while begin < last:
             end = min(begin + self.interval * (_MOST - 1), last)
+            asked = {**params, "from": stated(begin)}
+            # an end that OANDA's clock has not reached would be refused, so one of just now is not named
+            asked |= {"count": str(_MOST)} if self._clock() - end < _LATELY else {"to": stated(end)}
             try:
-                candles = self._client.candles(name, {**params, "from": stated(begin), "to": stated(end)})
+                candles = self._client.candles(name, asked)
             except BrokerUnavailable as error:
                 raise DataError(error.message, hint=error.hint) from None
             for one in candles:
