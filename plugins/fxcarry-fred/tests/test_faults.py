@@ -286,14 +286,6 @@ def test_the_fake_answers_as_fred_does(vintages: FakeFred) -> None:
     assert xml.headers["Content-Type"] == "text/xml"
 
 
-def test_the_description_of_a_series_is_read(vintages: FakeFred, serve: Serve) -> None:
-    client = client_of(serve(vintages))
-    assert client.describe("DTB3")["observation_end"] == "2025-02-28"
-    with pytest.raises(MissingDataError, match="FRED has no series NONE"):
-        client.describe("NONE")
-    client.close()
-
-
 def test_the_fake_is_a_server_that_any_client_can_read(vintages: FakeFred, serve: Serve) -> None:
     server = serve(vintages)
     answer = requests.get(f"{server.url}/fred/series", {"series_id": "DTB3"}, timeout=5)

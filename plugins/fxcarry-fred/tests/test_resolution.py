@@ -160,6 +160,12 @@ def test_no_quote_comes_from_before_the_first_one_or_from_a_currency_without_spo
         make_feed(everything, "EUR", rates="6m")
 
 
+def test_a_history_has_no_row_of_a_series_that_would_serve_only_later(make_feed: MakeFeed) -> None:
+    fake = world(date(2025, 6, 2), since=date(2025, 1, 1), currencies=("EUR",))
+    series = make_feed(fake, "EUR").history(None, datetime(2030, 1, 1, tzinfo=UTC)).rates["USD"]
+    assert series.available_at[-1] == np.datetime64("2025-06-02T21:00")
+
+
 def test_the_future_has_not_come(everything: FakeFred, make_feed: MakeFeed) -> None:
     with pytest.raises(MissingDataError, match="has not come yet"):
         make_feed(everything, "EUR").snapshot(evening(everything) + timedelta(minutes=1))

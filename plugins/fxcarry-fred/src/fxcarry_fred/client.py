@@ -93,19 +93,10 @@ class Client:
             if before is None or (before.observed, before.value) != (row.observed, row.value)
         ]
 
-    def describe(self, series: str) -> Mapping[str, Any]:
-        """What FRED says of a series: ``title``, ``units``, ``frequency_short``, ``observation_end``, …"""
-        said = self._read(series, "/fred/series", {})
-        found = self._part(said, "seriess", series)
-        if not found:
-            raise DataError(f"FRED said nothing of {series}", hint="try again later")
-        described: Mapping[str, Any] = found[0]
-        return described
-
     def _observations(self, series: str, params: Mapping[str, str]) -> list[Observation]:
         rows: list[Observation] = []
         while True:
-            paging = {"limit": _MOST, "offset": len(rows), "sort_order": "asc", "output_type": 1}
+            paging: dict[str, str | int] = {"limit": _MOST, "offset": len(rows), "sort_order": "asc", "output_type": 1}
             said = self._read(series, "/fred/series/observations", {**params, **paging})
             page = self._part(said, "observations", series)
             try:
@@ -124,11 +115,11 @@ class Client:
     def _vintage_dates(self, series: str) -> list[str]:
         days: list[str] = []
         while True:
-            paging = {"limit": _MOST_DATES, "offset": len(days), "sort_order": "asc"}
+            paging: dict[str, str | int] = {"limit": _MOST_DATES, "offset": len(days), "sort_order": "asc"}
             said = self._read(series, "/fred/series/vintagedates", paging)
             page = self._part(said, "vintage_dates", series)
             days += page
-            if not page or len(days) >= int(said.get("count", 0)):
+            if len(page) < _MOST_DATES:
                 return days
 
     def _part(self, said: Mapping[str, Any], name: str, series: str) -> list[Any]:

@@ -18,7 +18,7 @@ from fxcarry.market import MarketHistory, TimeArray, to_ns
 from fxcarry.model import Rate, Snapshot, check_currency
 from fxcarry_fred.cache import Cache, Kept
 from fxcarry_fred.client import Client, Observation
-from fxcarry_fred.rates import KnownRates, Resolution, ResolvedRates, vintage_notes
+from fxcarry_fred.rates import KnownRates, Resolution, ResolvedRates, revision_note, vintage_notes
 from fxcarry_fred.series import Kind, Spot, series_of
 
 _LOG = logging.getLogger("fxcarry.fred")
@@ -138,9 +138,11 @@ class FredFeed:
         """
         loaded = self._load()
         rows = loaded.stored.history(start, end)
-        until = self._now() if end is None else end
+        now = self._now()
+        until = now if end is None else min(end, now)
         notes = [note for rates in loaded.rates.values() for note in rates.notes(until)]
-        rates = {c: series for c, series in rows.rates.items() if len(series.value)}
+        known = {c: series.before(to_ns(now)) for c, series in rows.rates.items()}  # not who would serve one day
+        rates = {c: series for c, series in known.items() if len(series.value)}
         return attrs.evolve(rows, rates=rates, notes=(*rows.notes, *notes, *loaded.notes))
 
     def series(self, at: datetime | None = None) -> dict[str, Resolution]:
@@ -190,7 +192,13 @@ class FredFeed:
             notes=(*([_REVISED] if self._is_revised else []), *_NOTES, *self._unpriced()),
             source="Board of Governors of the Federal Reserve System, H.10; interest rates from FRED",
         )
-        notes = (*vintage_notes(rates), *_late(days, now), *([f"Not the newest: {failures[0]}"] if failures else []))
+        revision = [revision_note(rates)] if self._is_revised else []
+        notes = (
+            *revision,
+            *vintage_notes(rates),
+            *_late(days, now),
+            *([f"Not the newest: {failures[0]}"] if failures else []),
+        )
         return _Loaded(now + (_AGAIN if failures else _FRESH), MemoryFeed(history, self.name), rates, notes)
 
     def _unpriced(self) -> list[str]:

@@ -30,7 +30,8 @@ class KnownRates:
     """The values of one series (annual decimals in ``day_count``), in the order in which they became the last known.
 
     ``at`` is when each did so, ``observed`` the date FRED gives it, ``until`` from when it is too old to be used.
-    ``first_vintage`` is the first release that FRED remembers, None where it remembers none.
+    ``first_vintage`` is the first release that FRED remembers, None where it remembers none. ``revision`` is how far the
+    last vintage of a value is from its first, on average and as a distance (percentage points).
     """
 
     source: RateSource
@@ -39,6 +40,7 @@ class KnownRates:
     until: TimeArray
     value: FloatArray
     first_vintage: date | None = None
+    revision: float = 0.0
 
     @classmethod
     def of(
@@ -46,7 +48,8 @@ class KnownRates:
     ) -> KnownRates:
         """From the vintages of a series as FRED gave them on ``fetched``.
 
-        A value is known from 17:00 New York of its release. The release of what is in the first vintage is not known
+        A value is known from 17:00 New York of its release, and not before its own day. One that FRED withdrew later
+        stays what was known. The release of what is in the first vintage is not known
         (the series began before FRED kept it): it is 45 days after the end of a monthly value's month, two weekdays
         after a daily value's day, or the first vintage if that was before. So it is where there is no vintage but the
         day of the fetch, which then does not count.
@@ -55,13 +58,15 @@ class KnownRates:
         """
         first = min((row.released for row in rows), default=fetched)
         has_vintages = first < fetched - timedelta(days=1)  # FRED's day is Chicago's
-        known = []
+        known, revised = [], []
         for observed, vintages in groupby(rows, key=lambda row: row.observed):
             own = [
                 (_release(source, observed, row.released, first, has_vintages), row.value)
                 for row in vintages
                 if row.value is not None
             ]
+            if own:
+                revised.append(abs(own[-1][1] - own[0][1]))
             if own and (is_revised or not has_vintages):
                 own = [(own[0][0], own[-1][1])]
             known += [(at, observed, value) for at, value in own]
@@ -80,6 +85,7 @@ class KnownRates:
             session_ends(np.array(ends, "datetime64[D]")),
             rate,
             first if has_vintages else None,
+            float(np.mean(revised)) if revised else 0.0,
         )
 
     def rows(self, at: TimeArray) -> NDArray[np.int64]:
@@ -102,11 +108,11 @@ class KnownRates:
 
 def _release(source: RateSource, observed: date, released: date, first: date, has_vintages: bool) -> datetime:
     if released > first and has_vintages:
-        return session_end(released)
+        return session_end(max(released, observed))
     if source.frequency == "monthly":
         late = source.last_day(observed) + MONTHLY_LAG
     else:
-        late = np.busday_offset(np.datetime64(observed, "D"), DAILY_LAG, roll="forward").item()
+        late = date.fromisoformat(str(np.busday_offset(str(observed), DAILY_LAG, roll="forward")))
     return session_end(min(late, released) if has_vintages else late)
 
 
@@ -222,3 +228,10 @@ def vintage_notes(resolved: Mapping[str, ResolvedRates]) -> Iterator[str]:
     some = [f"{c.source.id} {c.first_vintage}" for c in found if c.first_vintage is not None]
     if some:
         yield f"What is older than the first vintage stands as that has it, with a lag of {lag}: {', '.join(some)}."
+
+
+def revision_note(resolved: Mapping[str, ResolvedRates]) -> str:
+    """How far revised rates are from those first released, by series."""
+    found = [c for rates in resolved.values() for c in rates.candidates if c.revision]
+    told = ", ".join(f"{c.source.id} {c.revision:.2f}" for c in found) or "none"
+    return f"Revised rates are from the first released, on average and in percentage points: {told}."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 
 from fxcarry.conventions import day_count
 from fxcarry.errors import ConfigError
+from fxcarry.model import FloatArray
 
 Kind = Literal["3m", "overnight"]
 Frequency = Literal["daily", "monthly"]
@@ -71,11 +72,12 @@ class CurrencySeries:
         return (*both[0], *both[1])
 
 
+_Rate = TypeVar("_Rate", float, FloatArray)
 DISCOUNT_DAYS = 91
 """Days to maturity of the bill that DTB3 is about: thirteen weeks."""
 
 
-def simple_yield(discount: float, days: int = DISCOUNT_DAYS) -> float:
+def simple_yield(discount: _Rate, days: int = DISCOUNT_DAYS) -> _Rate:
     """The simple money-market yield (ACT/360) of a bill from its bank discount, both annual decimals.
 
     The bill costs P = 1 − d·t/360 and pays 1, so r = (1/P − 1)·360/t = d / (1 − d·t/360). P is the price formula of
