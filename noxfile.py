@@ -17,9 +17,10 @@ nox.options.sessions = []
 
 ROOT = Path(__file__).parent
 ECB = "./plugins/fxcarry-ecb"
+FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ECB, OANDA, PAPER)
+DISTRIBUTIONS = (".", ECB, FRED, OANDA, PAPER)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -49,6 +50,13 @@ def plugin_ecb(session: nox.Session) -> None:
     """The plugin as its users have it: both wheels, no development tree on the path."""
     session.install(".", ECB, *tools("hypothesis", "pytest", "pytest-socket"))
     session.run("python", "-m", "pytest", "plugins/fxcarry-ecb", *session.posargs)
+
+
+@nox.session(name="plugin-fred")
+def plugin_fred(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", FRED, *tools("hypothesis", "pytest", "pytest-socket"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-fred", *session.posargs)
 
 
 @nox.session(name="plugin-oanda")
@@ -91,7 +99,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
+    session.run("mypy", "src", f"{ECB}/src", f"{FRED}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
 
 
 @nox.session

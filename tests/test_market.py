@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -108,6 +109,48 @@ def test_history_of_rates_forgets_what_was_not_known_yet() -> None:
     cut = INTERBANK.before(to_ns(utc("2025-05-15")))
     assert cut.values(instants("2030-01-01")).tolist() == [0.0405]
     assert INTERBANK.before(to_ns(utc("2025-02-14"))).get(utc("2030-01-01")) is None
+
+
+AGING = RateSeries.of(
+    "usd",
+    [
+        (utc("2025-01-01"), utc("2025-02-14"), 0.0420),
+        (utc("2025-02-01"), utc("2025-03-17"), 0.0410),
+        (utc("2025-06-01"), utc("2025-07-15"), 0.0400),
+    ],
+)
+AGING = attrs.evolve(AGING, until=instants("2025-05-10", "2025-06-08", "2025-10-08"))
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ("2025-02-13", None),
+        ("2025-02-14", 0.0420),
+        ("2025-05-20", 0.0410),  # the end of the first row is no matter once there is a second
+        ("2025-06-07T23:59:59", 0.0410),
+        ("2025-06-08", None),
+        ("2025-07-14", None),
+        ("2025-07-15", 0.0400),
+        ("2025-10-08", None),
+    ],
+)
+def test_a_rate_that_is_too_old_is_missing_until_a_newer_one_comes(at: str, value: float | None) -> None:
+    found = AGING.get(utc(at))
+    assert (None if found is None else found.value) == value
+    one = AGING.values(instants(at))[0]
+    assert (None if np.isnan(one) else one) == value
+
+
+def test_an_age_is_kept_with_its_row_in_any_order_and_in_a_part() -> None:
+    turned = RateSeries("USD", AGING.as_of[::-1], AGING.available_at[::-1], AGING.value[::-1], until=AGING.until[::-1])
+    at = instants("2025-10-09", "2025-06-09", "2025-06-07", "2025-02-20", "2025-01-01")
+    assert np.array_equal(turned.values(at), [np.nan, np.nan, 0.0410, 0.0420, np.nan], equal_nan=True)
+    part = AGING.before(to_ns(utc("2025-07-15")))
+    assert np.isnan(part.values(instants("2025-06-08", "2025-08-01"))).all()
+    none = AGING.before(to_ns(utc("2025-01-15")))
+    assert np.isnan(none.values(at)).all()
+    assert none.get(utc("2025-08-01")) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

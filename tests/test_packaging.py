@@ -35,6 +35,7 @@ ESSENTIAL = {
         "fxcarry/templates/fxcarry.toml",
     },
     "fxcarry-ecb": {"fxcarry_ecb/py.typed", "fxcarry_ecb/policy_rates.csv"},
+    "fxcarry-fred": {"fxcarry_fred/py.typed", "fxcarry_fred/testing/fake.py"},
     "fxcarry-oanda": {"fxcarry_oanda/py.typed", "fxcarry_oanda/testing/fake.py"},
     "fxcarry-paper": {"fxcarry_paper/py.typed"},
 }

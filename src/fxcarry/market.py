@@ -55,6 +55,8 @@ class RateSeries:
 
     Columns are parallel and sorted by the instant a value became usable: ``as_of`` (what the value is for),
     ``available_at`` (when it was known), ``value`` (annual decimal). Revisions are rows with the same ``as_of``.
+    ``until`` (None = no end) is from when a row is too old to be used: the rate is missing from there, until a newer
+    row.
     """
 
     currency: str
@@ -64,6 +66,7 @@ class RateSeries:
     day_count: int = 360
     tenor: str = "overnight"
     source: str = ""
+    until: TimeArray | None = None
     _usable: TimeArray = attrs.field(init=False, repr=False)
     _best: NDArray[np.int64] = attrs.field(init=False, repr=False)
 
@@ -72,6 +75,8 @@ class RateSeries:
         order = np.lexsort((self.available_at, self.as_of, usable))
         for name in ("as_of", "available_at", "value"):
             object.__setattr__(self, name, getattr(self, name)[order])
+        if self.until is not None:
+            object.__setattr__(self, "until", self.until[order])
         if not np.isfinite(self.value).all():
             bad = int(np.flatnonzero(~np.isfinite(self.value))[0])
             raise MissingDataError(
@@ -109,19 +114,25 @@ class RateSeries:
         )
 
     def values(self, at: TimeArray) -> FloatArray:
-        """The rate known and in force at each instant, NaN before the first."""
+        """The rate known and in force at each instant, NaN before the first and where the last is too old."""
         known = np.concatenate([[np.nan], self.value[self._best]])
+        if self.until is not None:
+            place = np.searchsorted(self._usable, at, "right")
+            ends = np.concatenate([self.until[:1], self.until[self._best]])  # before the first row it is NaN anyway
+            return np.where(at < ends[place], known[place], np.nan) if len(ends) > 1 else np.full(at.shape, np.nan)
         if at.ndim == 1 and (at[1:] >= at[:-1]).all():  # a rate changes seldom: place the changes among the instants
             edges = np.searchsorted(at, self._usable, "left")
             return np.repeat(known, np.diff(edges, prepend=0, append=len(at)))
         return np.asarray(known[np.searchsorted(self._usable, at, "right")])
 
     def get(self, at: datetime) -> Rate | None:
-        """The rate known and in force at one instant, or None before the first."""
+        """The rate known and in force at one instant, or None before the first and where the last is too old."""
         position = int(np.searchsorted(self._usable, to_ns(at), "right")) - 1
         if position < 0:
             return None
         row = self._best[position]
+        if self.until is not None and to_ns(at) >= self.until[row]:
+            return None
         return Rate(
             value=float(self.value[row]),
             day_count=self.day_count,
@@ -136,7 +147,10 @@ class RateSeries:
         keep = self.available_at < end
         if keep.all():
             return self
-        return attrs.evolve(self, as_of=self.as_of[keep], available_at=self.available_at[keep], value=self.value[keep])
+        until = None if self.until is None else self.until[keep]
+        return attrs.evolve(
+            self, as_of=self.as_of[keep], available_at=self.available_at[keep], value=self.value[keep], until=until
+        )
 
 
 @attrs.frozen(eq=False)
