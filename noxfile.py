@@ -16,10 +16,11 @@ nox.options.stop_on_first_error = True
 nox.options.sessions = []
 
 ROOT = Path(__file__).parent
+ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
 ECB = "./plugins/fxcarry-ecb"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ECB, OANDA, PAPER)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, OANDA, PAPER)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -42,6 +43,13 @@ def core(session: nox.Session) -> None:
     """The core alone: no plugin is installed, what needs one is skipped and says so."""
     session.install("-e", ".[parquet]", *TOOLS)
     session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session(name="plugin-alphavantage")
+def plugin_alphavantage(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", ALPHAVANTAGE, *tools("hypothesis", "pytest", "pytest-socket"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-alphavantage", *session.posargs)
 
 
 @nox.session(name="plugin-ecb")
@@ -91,7 +99,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
+    session.run(
+        "mypy", "src", f"{ALPHAVANTAGE}/src", f"{ECB}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src"
+    )
 
 
 @nox.session

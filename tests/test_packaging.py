@@ -34,6 +34,7 @@ ESSENTIAL = {
         "fxcarry/templates/env",
         "fxcarry/templates/fxcarry.toml",
     },
+    "fxcarry-alphavantage": {"fxcarry_alphavantage/py.typed", "fxcarry_alphavantage/testing/fake.py"},
     "fxcarry-ecb": {"fxcarry_ecb/py.typed", "fxcarry_ecb/policy_rates.csv"},
     "fxcarry-oanda": {"fxcarry_oanda/py.typed", "fxcarry_oanda/testing/fake.py"},
     "fxcarry-paper": {"fxcarry_paper/py.typed"},
