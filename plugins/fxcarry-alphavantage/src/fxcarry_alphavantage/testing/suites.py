@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
@@ -13,7 +12,8 @@ from fxcarry.feeds import MemoryFeed
 from fxcarry.secrets import Secret
 from fxcarry.testing import FeedSuite, WireServer, market_history
 from fxcarry_alphavantage.client import Client
-from fxcarry_alphavantage.feed import AlphaVantageFeed
+from fxcarry_alphavantage.feed import AlphaVantageFeed, Interval
+from fxcarry_alphavantage.rates import UsdRate
 from fxcarry_alphavantage.testing.fake import FakeAlphaVantage
 
 KEY_VARIABLE = "FXCARRY_FAKE_ALPHAVANTAGE_KEY"
@@ -37,17 +37,31 @@ def client_of(
     )
 
 
-def feed_of(fake: FakeAlphaVantage, client: Client, folder: Path, **settings: Any) -> AlphaVantageFeed:
-    """A feed of EUR and JPY on the fake server's clock; ``settings`` are arguments of the feed."""
-    rates = MemoryFeed(market_history(("EUR", "JPY"), days=430, start=date(2024, 7, 1)), "rates")
-    given: dict[str, Any] = {"currencies": ("EUR", "JPY"), "rates": rates, "cache": folder / "cache.sqlite"}
-    return AlphaVantageFeed(client, clock=lambda: fake.at, **(given | settings))
+def feed_of(
+    fake: FakeAlphaVantage,
+    client: Client,
+    folder: Path,
+    *,
+    currencies: tuple[str, ...] = ("EUR", "JPY"),
+    interval: Interval = "daily",
+    usd: UsdRate | None = None,
+) -> AlphaVantageFeed:
+    """A feed on the fake server's clock, with made-up interest rates."""
+    return AlphaVantageFeed(
+        client,
+        currencies=currencies,
+        rates=MemoryFeed(market_history(("EUR", "JPY"), days=430, start=date(2024, 7, 1)), "rates"),
+        cache=folder / "cache.sqlite",
+        interval=interval,
+        usd=usd,
+        clock=lambda: fake.at,
+    )
 
 
 class AlphaVantageFeedSuite(FeedSuite):
     """The feed cases on a year and a half of daily bars."""
 
-    settings: ClassVar[dict[str, Any]] = {}  # of the feed
+    interval: Interval = "daily"
 
     @pytest.fixture
     def feed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AlphaVantageFeed]:
@@ -55,7 +69,7 @@ class AlphaVantageFeedSuite(FeedSuite):
         fake = FakeAlphaVantage()
         monkeypatch.setenv(KEY_VARIABLE, fake.key)
         with fake.serve() as server:
-            feed = feed_of(fake, client_of(fake, server, tmp_path), tmp_path, **self.settings)
+            feed = feed_of(fake, client_of(fake, server, tmp_path), tmp_path, interval=self.interval)
             yield feed
             feed.close()
 
@@ -63,7 +77,7 @@ class AlphaVantageFeedSuite(FeedSuite):
 class AlphaVantageIntradaySuite(AlphaVantageFeedSuite):
     """The feed cases on a month of hourly bars."""
 
-    settings: ClassVar[dict[str, Any]] = {"interval": "60min"}
+    interval: Interval = "60min"
 
     @pytest.fixture
     def at(self, feed: AlphaVantageFeed) -> datetime:
