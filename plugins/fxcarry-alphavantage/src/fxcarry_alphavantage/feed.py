@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ _LATELY = timedelta(minutes=1)  # an instant that is over no longer than this is
 _AHEAD = timedelta(seconds=30)  # how far the two clocks may differ
 _LOOK_BACK = timedelta(days=14)  # how old the bar of a past snapshot may be
 _COMPACT = 90  # intervals that the newest 100 bars reach back over for sure, weekend bars and all
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _REFUSED = "full history refused"
 _ANEW = timedelta(days=7)  # until what the plan did not include is asked for again
 
@@ -144,20 +145,23 @@ class AlphaVantageFeed:
 
     def _live(self, at: datetime) -> dict[Pair, Quote]:
         """The quotes at this moment, each the newest of what was just asked for and what is kept."""
-        quotes, refusal = {}, None
-        for pair in self._pairs.values():
-            kept = self._store.quote(pair)
+        known = {pair: self._store.quote(pair) for pair in self._pairs.values()}
+        refusal = None
+        for pair, kept in sorted(known.items(), key=lambda item: _NEVER if item[1] is None else item[1][1]):
             if (kept is None or self._clock() - kept[1] >= self.pace) and refusal is None:
                 try:
-                    kept = self._ask_quote(pair, at)
+                    known[pair] = self._ask_quote(pair, at)
                 except NoCallsLeft as error:
                     refusal = error
                     _LOG.warning("no call left; quotes stay as old as they are: %s", error)
-            known = [] if kept is None else [kept[0]]
-            known += [_of(bar) for bar in self._store.bars(self._series(pair), at - _LOOK_BACK, at)[-1:]]
-            if not known:
-                raise refusal or MissingDataError(f"Alpha Vantage has no {pair}")
-            newest = max(known, key=lambda q: q.as_of)
+        quotes = {}
+        for pair, kept in known.items():
+            candidates = [] if kept is None else [kept[0]]
+            candidates += [_of(bar) for bar in self._store.bars(self._series(pair), at - _LOOK_BACK, at)[-1:]]
+            if not candidates:
+                assert refusal is not None
+                raise refusal
+            newest = max(candidates, key=lambda q: q.as_of)
             quotes[pair] = Quote(newest.bid, newest.ask, min(newest.as_of, at))
         return quotes
 
@@ -181,7 +185,8 @@ class AlphaVantageFeed:
     def _update(self, first: datetime | None, last: datetime) -> None:
         """Ask for the bars from ``first`` to before ``last`` that are missing; without a call left, keep what is."""
         last = min(last, self._clock())
-        for pair in self._pairs.values():
+        asked = {pair: self._store.asked(self._series(pair)) or _NEVER for pair in self._pairs.values()}
+        for pair in sorted(asked, key=lambda pair: asked[pair]):  # with few calls, each has its turn
             try:
                 self._update_pair(pair, first, last)
             except NoCallsLeft as error:
