@@ -16,11 +16,12 @@ nox.options.stop_on_first_error = True
 nox.options.sessions = []
 
 ROOT = Path(__file__).parent
+ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
 ECB = "./plugins/fxcarry-ecb"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ECB, FRED, OANDA, PAPER)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -43,6 +44,13 @@ def core(session: nox.Session) -> None:
     """The core alone: no plugin is installed, what needs one is skipped and says so."""
     session.install("-e", ".[parquet]", *TOOLS)
     session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session(name="plugin-alphavantage")
+def plugin_alphavantage(session: nox.Session) -> None:
+    """The plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", ALPHAVANTAGE, *tools("hypothesis", "pytest", "pytest-socket"))
+    session.run("python", "-m", "pytest", "plugins/fxcarry-alphavantage", *session.posargs)
 
 
 @nox.session(name="plugin-ecb")
@@ -99,7 +107,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types, strictly."""
     session.install("-r", DEVELOPMENT)
-    session.run("mypy", "src", f"{ECB}/src", f"{FRED}/src", f"{OANDA}/src", f"{PAPER}/src", "plugins/TEMPLATE/src")
+    session.run("mypy", "src", *(f"{folder}/src" for folder in DISTRIBUTIONS[1:]), "plugins/TEMPLATE/src")
 
 
 @nox.session
