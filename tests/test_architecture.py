@@ -22,6 +22,7 @@ PLUGINS = {path.name: path / "src" for path in sorted((ROOT / "plugins").iterdir
 TIERS = {
     9: ["cli"],
     8: [
+        "checkup",
         "screen",
         "stress",
         "walkforward",

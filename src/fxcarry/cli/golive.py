@@ -1,4 +1,4 @@
-"""``fxcarry check``: may the account trade for real, and what a person vouches for."""
+"""``fxcarry check``: is everything in place, may the account trade for real, and what a person vouches for."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--only", metavar="COMPONENT", multiple=True, help="Look at this component only; may be repeated.")
+@click.option("--round-trip", is_flag=True, help="Deal the smallest order on a practice account and close it again.")
+@click.option("--send", is_flag=True, help="Try every channel of alerts with one, not only the console.")
 @click.option("--go-live", "is_go_live", is_flag=True, help="May this account trade for real? From the journal alone.")
 @click.option(
     "--confirm", "what", metavar="NAME", help="Vouch for backup-connection, broker-contact or limits, with a --reason."
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def check(
     ctx: click.Context,
+    only: tuple[str, ...],
+    round_trip: bool,
+    send: bool,
     is_go_live: bool,
     what: str | None,
     reason: str,
@@ -40,17 +46,23 @@ def check(
     config_path: str | None,
     as_json: bool,
 ) -> None:
-    """Has paper trading earned real money? Each requirement, what was found, and what to do.
+    """Is everything in place? Machine, environment, plugins, configuration, feed, broker, notifiers and journal.
 
-    What no program can see, a person confirms: --confirm NAME --reason TEXT. Exit code 8 where anything is missing.
+    What was found of each, and what to do. Nothing is traded without --round-trip. Exit code 8 where anything failed.
+
+    With --go-live: has paper trading earned real money? What no program can see, a person confirms: --confirm NAME
+    --reason TEXT.
     """
-    from fxcarry.golive import check_go_live, confirm
-    from fxcarry.journal import SqliteJournal
-
     if reason and what is None:
         raise ConfigError("--reason without --confirm", hint="say what is confirmed: --confirm backup-connection")
     if not is_go_live and what is None:
-        raise ConfigError("check has nothing to check", hint="fxcarry check --go-live, or --confirm NAME --reason TEXT")
+        _check_up(ctx, only, round_trip, send, folder, config_path, as_json)
+        return
+    if only or round_trip or send:
+        raise ConfigError("--only, --round-trip and --send do not go with --go-live and --confirm")
+    from fxcarry.golive import check_go_live, confirm
+    from fxcarry.journal import SqliteJournal
+
     settings, path, now = load(config_path), journal_path(folder), datetime.now(UTC)
     with SqliteJournal.existing(path) as journal:
         if what is not None:
@@ -72,6 +84,27 @@ def check(
     else:
         _show(report)
     if not report.is_ready:
+        ctx.exit(FOUND)
+
+
+def _check_up(
+    ctx: click.Context,
+    only: tuple[str, ...],
+    round_trip: bool,
+    send: bool,
+    folder: str,
+    config_path: str | None,
+    as_json: bool,
+) -> None:
+    from fxcarry.checkup import check_up
+    from fxcarry.cli.checkup import show
+
+    report = check_up(config_path, folder=folder, only=only, round_trip=round_trip, send=send)
+    if as_json:
+        emit(report.to_dict())
+    else:
+        show(report)
+    if not report.is_good:
         ctx.exit(FOUND)
 
 
