@@ -21,11 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxcarry.config import Config, Section, effective, load_config, structure, to_toml
+from fxcarry.config import Config, effective, load_config, structure, to_toml
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, PluginError
 from fxcarry.financing import BenchmarkFinancing
-from fxcarry.plugins import BrokenPlugin, Component, Kind, Registry
+from fxcarry.plugins import BrokenPlugin, Component, FeedSection, Kind, Registry, Section
 from fxcarry.secrets import Secret, SecretFilter, read_env_file
 from fxcarry.venues import venue
 
@@ -95,12 +95,22 @@ class Rich:
     soft: float = attrs.field(default=0.5, validator=_not_more_than_cap)
 
 
+@attrs.frozen(kw_only=True)
+class Several:
+    """A feed over feeds."""
+
+    sources: tuple[FeedSection, ...]
+    other: FeedSection | None = None
+
+
 def component(kind: Kind, name: str, config: type) -> Component:
     return Component(kind=kind, name=name, config=config, factory=lambda settings: settings, summary="For tests.")
 
 
 COMPONENTS = (
     component("feed", "ecb", Plain),
+    component("feed", "rich", Rich),
+    component("feed", "several", Several),
     component("broker", "simulated", Plain),
     component("broker", "oanda", Rich),
     component("strategy", "baseline", Plain),
@@ -212,6 +222,39 @@ def test_mistakes_in_costs() -> None:
 # --- sections
 
 
+RICH = {"use": "rich", "account": "1", "token": {"env": "RICH_TOKEN"}}
+
+
+def test_a_feed_may_hold_feeds() -> None:
+    config = structure({"feed": {"use": "several", "sources": [{"use": "ecb"}, RICH], "other": RICH}}, REGISTRY)
+    assert config.feed is not None
+    settings = config.feed.settings
+    assert [s.component.name for s in settings.sources] == ["ecb", "rich"]
+    assert settings.sources[1] == settings.other
+    assert settings.other.settings == Rich(account="1", token=Secret("env", "RICH_TOKEN"))
+    assert [secret.where for secret in config.secrets] == ["RICH_TOKEN", "RICH_TOKEN"]
+    text = to_toml(effective(config))
+    assert '[[feed.sources]]\nuse = "ecb"' in text
+    assert structure(tomllib.loads(text), REGISTRY) == config
+
+
+def test_what_is_wrong_with_a_feed_within_a_feed_is_told_with_its_path() -> None:
+    bad = [{"use": "ebc"}, {}, {"use": 3}, "ecb", {**RICH, "k": "x", "tokn": 1}, {"use": "rich"}]
+    other = {"use": "several", "sources": [{"use": "ecb", "mode": 1}]}
+    assert problems(feed={"use": "several", "sources": bad, "other": other}) == [
+        "feed.several.sources[0].use: there is no feed 'ebc' "
+        "(did you mean \"ecb\"? there are ecb, rich, several; plugin 'ib' is broken)",
+        "feed.several.sources[1].use: required",
+        "feed.several.sources[2].use: expected a string, got 3",
+        'feed.several.sources[3]: expected a table, got "ecb"',
+        'feed.several.sources[4].k: expected an integer, got "x"',
+        'feed.several.sources[4].tokn: unknown key, did you mean "token"?',
+        "feed.several.sources[5].account: required",
+        "feed.several.sources[5].token: required",
+        "feed.several.other.sources[0].mode: unknown key, it belongs above the first [section]",
+    ]
+
+
 def test_a_section_is_structured_into_the_components_own_class() -> None:
     settings = broker(
         k=5, ratio=2, is_on=True, side="short", level=2, unit="lot", tags=["a", "b"], window=[3, 4],
@@ -290,7 +333,7 @@ def test_mistakes_of_all_sections_come_together() -> None:
         notifiers={"use": "console"},
     ) == [
         "cash: expected an amount > 0, got -1.0",
-        "feed.use: there is no feed 'ebc' (did you mean \"ecb\"? there are ecb; plugin 'ib' is broken)",
+        "feed.use: there is no feed 'ebc' (did you mean \"ecb\"? there are ecb, rich, several; plugin 'ib' is broken)",
         "broker.oanda.account: required",
         'broker.oanda.acount: unknown key, did you mean "account"?',
         "broker.oanda.cash: unknown key, it belongs above the first [section]",

@@ -15,10 +15,11 @@ import attrs
 
 from fxcarry import plugins
 from fxcarry.builtins import SimulatedConfig
-from fxcarry.config import Config, Section, load_config
+from fxcarry.config import Config, load_config
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError, PluginError
 from fxcarry.journal import Journal
+from fxcarry.plugins import Section
 from fxcarry.protocols import Broker, DataFeed, Notifier, RiskRule, Strategy
 from fxcarry.risk import default_rules
 from fxcarry.routing import routing_of

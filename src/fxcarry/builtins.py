@@ -11,7 +11,7 @@ from fxcarry import risk, strategies
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError
 from fxcarry.lots import Matching
-from fxcarry.plugins import Component, hookimpl
+from fxcarry.plugins import Component, FeedSection, hookimpl
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +72,44 @@ def _file_feed(settings: FileFeedConfig) -> Any:
     return FileFeed(
         settings.prices, settings.rates, numeraire=settings.numeraire, rates_in_percent=settings.rates_in_percent
     )
+
+
+@attrs.frozen(kw_only=True)
+class CompositeConfig:
+    """Feeds in order, each a table with its own ``use``; without ``rates``, those of the sources of prices. The other
+    keys are those of :class:`~fxcarry.composite.Checks`.
+    """
+
+    prices: tuple[FeedSection, ...]
+    rates: tuple[FeedSection, ...] = ()
+    numeraire: str = "USD"
+    minutes: float = 60.0
+    pair_minutes: Mapping[str, float] | None = None
+    rate_days: float = 50.0
+    source_rate_days: Mapping[str, float] | None = None
+    sigmas: float = 6.0
+    jump: float = 0.03
+    tolerance: float = 0.005
+    pause: float = 60.0
+    longest_pause: float = 3600.0
+
+
+def _composite(settings: CompositeConfig) -> Any:
+    from fxcarry.composite import Checks, CompositeFeed
+
+    made: list[tuple[FeedSection, Any]] = []
+
+    def feed(section: FeedSection) -> Any:
+        for known, other in made:
+            if known == section:  # one feed for prices and rates
+                return other
+        made.append((section, section.component.factory(section.settings)))
+        return made[-1][1]
+
+    prices, rates = [feed(s) for s in settings.prices], [feed(s) for s in settings.rates]
+    own = {a.name: getattr(settings, a.name) for a in attrs.fields(Checks)}
+    checks = Checks(**{name: value for name, value in own.items() if value is not None})
+    return CompositeFeed(prices, rates, numeraire=settings.numeraire, checks=checks)
 
 
 @attrs.frozen(kw_only=True)
@@ -223,5 +261,13 @@ def fxcarry_components() -> list[Component]:
             factory=_file_feed,
             summary="your own prices and rates from CSV or Parquet files",
             suite="fxcarry.testing.builtin:FileFeedSuite",
+        ),
+        Component(
+            kind="feed",
+            name="composite",
+            config=CompositeConfig,
+            factory=_composite,
+            summary="several feeds in order: each price and rate from the first that has a usable one",
+            suite="fxcarry.testing.builtin:CompositeSuite",
         ),
     ]

@@ -36,7 +36,7 @@ from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
 from fxcarry.financing import BenchmarkFinancing, CurrencyBalanceFinancing
 from fxcarry.model import check_currency
-from fxcarry.plugins import Component, Kind, Registry
+from fxcarry.plugins import FeedSection, Kind, Registry, Section
 from fxcarry.secrets import SOURCES, Secret, read_text
 from fxcarry.universe import universe_of
 from fxcarry.venues import Venue, venue, venues
@@ -46,14 +46,6 @@ Names = tuple[str, ...] | str
 
 
 _PREFIX = "FXCARRY__"
-
-
-@attrs.frozen(kw_only=True)
-class Section:
-    """A part chosen in the configuration: the component and its settings, an instance of ``component.config``."""
-
-    component: Component
-    settings: Any
 
 
 @attrs.frozen(kw_only=True)
@@ -236,6 +228,7 @@ class _Reader:
         self.problems: list[str] = []
         self._registry = registry
         self._converter = _converter()
+        self._converter.register_structure_hook(FeedSection, lambda value, _: self._nested(value))
 
     def record(self, cls: type[T], values: object, path: str) -> T | None:
         """``values`` as an instance of ``cls``, or None after noting the mistakes."""
@@ -332,6 +325,21 @@ class _Reader:
             return None
         settings = self.record(component.config, {k: v for k, v in table.items() if k != "use"}, keys_path)
         return None if settings is None else Section(component=component, settings=settings)
+
+    def _nested(self, table: object) -> FeedSection:
+        """A feed within the settings of another; what is wrong with it is raised, for its path is not known here."""
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"expected a table, got {_show(table)}")
+        use = table.get("use")
+        try:
+            if not isinstance(use, str):
+                raise ConfigError("required" if use is None else f"expected a string, got {_show(use)}")
+            component = self._registry.get("feed", use)
+        except ConfigError as error:
+            error.add_note(AttributeValidationNote("", "use", str))
+            raise IterableValidationError("", [error], FeedSection) from None
+        settings: Any = self._converter.structure({k: v for k, v in table.items() if k != "use"}, component.config)
+        return FeedSection(component=component, settings=settings)
 
 
 def load_config(path: str | Path | None, registry: Registry, environ: Mapping[str, str] = os.environ) -> Config:

@@ -86,6 +86,19 @@ class Component:
         check(is_place, f"suite is {self.suite!r}", 'write it as "module:Class", or leave it out')
 
 
+@attrs.frozen(kw_only=True)
+class Section:
+    """A part chosen in the configuration: the component and its settings, an instance of ``component.config``."""
+
+    component: Component
+    settings: Any
+
+
+@attrs.frozen(kw_only=True)
+class FeedSection(Section):
+    """A feed within the settings of another, for the fields of a component's config: a table with its own ``use``."""
+
+
 class Hooks:
     """What a plugin may implement. Mark an implementation with :data:`hookimpl`; both hooks are optional."""
 

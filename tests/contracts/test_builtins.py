@@ -9,7 +9,7 @@ from fxcarry.feeds import MemoryFeed
 from fxcarry.plugins import Kind
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.testing import FeedSuite, RuleSuite, StrategySuite, market_history
-from fxcarry.testing.builtin import ConsoleSuite, FileFeedSuite, SimulatedSuite
+from fxcarry.testing.builtin import CompositeSuite, ConsoleSuite, FileFeedSuite, SimulatedSuite
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
@@ -30,6 +30,10 @@ class TestMemoryFeed(FeedSuite):
 
 class TestFileFeed(FileFeedSuite):
     """On the files that are shipped."""
+
+
+class TestCompositeFeed(CompositeSuite):
+    """On the two sources that are shipped."""
 
 
 class TestSimBroker(SimulatedSuite):

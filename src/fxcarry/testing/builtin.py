@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fxcarry.alerts import ConsoleNotifier
 from fxcarry.builtins import FileFeedConfig, SimulatedConfig
-from fxcarry.feeds import FileFeed
+from fxcarry.composite import CompositeFeed
+from fxcarry.feeds import FileFeed, MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
+from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.protocols import Broker, DataFeed, Notifier
 from fxcarry.testing.brokers import BrokerSuite
 from fxcarry.testing.feeds import FeedSuite
@@ -42,6 +45,31 @@ class FileFeedSuite(FeedSuite):
         (tmp_path / "rates.csv").write_text("\n".join(rates), encoding="utf-8")
         config = FileFeedConfig(prices=str(tmp_path / "prices.csv"), rates=str(tmp_path / "rates.csv"))
         return FileFeed(config.prices, config.rates)
+
+
+class CompositeSuite(FeedSuite):
+    """The composite of two feeds of minutes: the first stops for a third of the time, and has no rate for JPY."""
+
+    @pytest.fixture
+    def feed(self) -> DataFeed:
+        """The first feed lacks its middle third; the second is a little off it, and is a minute later."""
+        import numpy as np
+
+        minute = np.timedelta64(60, "s")
+        times = np.datetime64("2024-01-09T12:00:00", "ns") + np.arange(600) * minute
+        wave = np.sin(np.arange(600) / 50)
+        spot = np.column_stack([1.1 + 0.001 * wave, 0.0068 + 1e-5 * wave])
+        known = np.array(["2024-01-01", "2024-01-09T16:00"], "datetime64[ns]")
+        rates = {
+            currency: RateSeries(currency, known, known, np.array([first, first + 0.0025]))
+            for currency, first in (("EUR", 0.02), ("USD", 0.05), ("JPY", 0.001))
+        }
+        has_rows = (np.arange(600) < 200) | (np.arange(600) >= 400)
+        own = {c: r for c, r in rates.items() if c != "JPY"}
+        interval = timedelta(minutes=1)
+        one = MarketHistory(times[has_rows], ("EUR", "JPY"), spot[has_rows], "USD", own, interval=interval)
+        other = MarketHistory(times + minute, ("EUR", "JPY"), spot * 1.0001, "USD", rates, interval=interval)
+        return CompositeFeed([MemoryFeed(one, "one"), MemoryFeed(other, "other")])
 
 
 class ConsoleSuite(NotifierSuite):
