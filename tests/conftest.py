@@ -32,10 +32,11 @@ def _no_network() -> None:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No FXCARRY_* variable reaches a test, and nothing a test (or a .env file) sets outlives it. Trials are recorded
-    in a file of the test's own."""
+    in a file of the test's own, and the policy rates are those that are shipped."""
     for name in [name for name in os.environ if name.upper().startswith("FXCARRY_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FXCARRY_TRIALS", str(tmp_path_factory.getbasetemp() / f"{uuid4().hex}.jsonl"))
+    monkeypatch.setenv("FXCARRY_POLICY_RATES", os.devnull)
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

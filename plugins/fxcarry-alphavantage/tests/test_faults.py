@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import traceback
 from datetime import timedelta
 from typing import Any
@@ -72,6 +73,31 @@ def test_nobody_listening_is_a_data_error(desk: Any) -> None:
     with desk.server.refuse(), pytest.raises(DataError, match=r"cannot be reached: .*check the network, proxy"):
         feed.snapshot(desk.fake.at)
     assert feed.snapshot(desk.fake.at).quotes
+
+
+def test_a_name_that_is_not_resolved_is_a_data_error(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    feed = desk.feed()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", fails)
+        with pytest.raises(DataError, match=r"cannot be reached.*check the network"):
+            feed.snapshot(desk.fake.at)
+    assert feed.snapshot(desk.fake.at).quotes
+
+
+@pytest.mark.parametrize("rows", [None, [], "x"])
+def test_rows_of_another_shape_are_a_data_error(desk: Any, monkeypatch: pytest.MonkeyPatch, rows: Any) -> None:
+    meta = {"5. Last Refreshed": "2026-01-23", "6. Time Zone": "UTC", "7. Time Zone": "UTC"}
+    bodies = {"Meta Data": meta, "Time Series FX (Daily)": rows, "Time Series FX (5min)": rows}
+    bodies["Realtime Currency Exchange Rate"] = rows
+    monkeypatch.setattr(desk.fake, "_found", lambda query: bodies)
+    for interval in ("daily", "5min"):
+        with pytest.raises(DataError, match="no rows where they belong"):
+            desk.feed(interval=interval).history(None, None)
+    with pytest.raises(DataError, match="lacks"):
+        desk.feed().snapshot(desk.fake.at)
 
 
 def test_a_proxy_that_is_not_there_is_a_data_error(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,7 @@ def test_a_dot_is_no_value_and_another_unit_no_rate() -> None:
         ({"data": [{"date": "soon", "value": "1"}]}, "as a date"),
         ({"data": [{"date": "2026-01-20", "value": ""}]}, "as a number"),
         ({"data": [{"date": "2026-01-20"}]}, "lacks 'value'"),
+        ({"data": {"date": "2026-01-20"}}, "no rows where they belong"),
     ]:
         with pytest.raises(DataError, match=match):
             values({**said, **wrong})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +14,7 @@ from fxcarry.secrets import Secret
 if TYPE_CHECKING:
     from fxcarry_alphavantage.feed import AlphaVantageFeed
 
-__all__ = ["AlphaVantageConfig", "AlphaVantageFeed", "default_folder", "fxcarry_components"]
+__all__ = ["AlphaVantageConfig", "AlphaVantageFeed", "fxcarry_components"]
 
 G10 = ("EUR", "JPY", "GBP", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK")
 
@@ -27,7 +25,7 @@ class AlphaVantageConfig:
 
     ``interval`` is how far apart the rows of the history are. ``rates`` names the feed that interest rates come from;
     ``usd_rate`` takes Alpha Vantage's own for USD. ``calls_a_day`` and ``calls_a_minute`` are what the key's plan
-    allows. ``cache`` is the folder of what was asked ("" = the user's own), ``quota`` the file in which the day's calls
+    allows. ``cache`` is the folder of what was asked ("" = ``~/.fxcarry``), ``quota`` the file in which the day's calls
     are counted ("" = in that folder); processes may share both. ``url`` takes the place of the host.
     """
 
@@ -44,18 +42,12 @@ class AlphaVantageConfig:
     url: str = ""
 
 
-def default_folder() -> Path:
-    """The user's folder for caches, fxcarry in it: ``XDG_CACHE_HOME`` or ``~/.cache``, on Windows ``LOCALAPPDATA``."""
-    variable, otherwise = ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or Path.home() / otherwise) / "fxcarry"
-
-
 def _feed(config: AlphaVantageConfig) -> AlphaVantageFeed:
     from fxcarry import plugins
     from fxcarry_alphavantage.client import URL, Client
     from fxcarry_alphavantage.feed import AlphaVantageFeed
 
-    folder = Path(config.cache).expanduser() if config.cache else default_folder()
+    folder = Path(config.cache).expanduser() if config.cache else Path.home() / ".fxcarry"
     client = Client(
         key=config.key,
         quota=Path(config.quota).expanduser() if config.quota else folder / "alphavantage-calls.sqlite",

@@ -12,8 +12,8 @@ import numpy as np
 
 from fxcarry.conventions import open_minutes
 from fxcarry.errors import ConfigError, MissingDataError, StaleDataError
-from fxcarry.market import MarketHistory, RateSeries, to_ns
-from fxcarry.model import Pair, Quote, Snapshot, check_currency
+from fxcarry.market import MarketHistory, RateSeries, TimeArray, to_ns
+from fxcarry.model import FloatArray, Pair, Quote, Snapshot, check_currency
 from fxcarry.protocols import DataFeed
 from fxcarry_alphavantage.client import Client, NoCallsLeft, PremiumOnly, now
 from fxcarry_alphavantage.rates import UsdRate, usd_rate
@@ -109,19 +109,18 @@ class AlphaVantageFeed:
             if given is not None:
                 to_ns(given)  # it has a zone
         last = min(end or self._clock(), self._clock())
-        columns: list[list[Bar]] = []
+        columns: list[tuple[TimeArray, FloatArray]] = []
         if start is None or start < last:
             self._update(start, last)
-            columns = [self._store.bars(self._series(pair), start, last) for pair in self._pairs.values()]
-        times = np.array(sorted({to_ns(ended) for bars in columns for ended, _ in bars}), "datetime64[ns]")
+            columns = [self._store.closes(self._series(pair), start, last) for pair in self._pairs.values()]
+        times = np.unique(np.concatenate([np.empty(0, "datetime64[ns]"), *(ends for ends, _ in columns)]))
         if not len(times):
             raise MissingDataError(
                 f"Alpha Vantage has no prices from {start} to {last}", hint="was the market open then?"
             )
         spot = np.full((len(times), len(self._pairs)), np.nan)
-        for column, (pair, bars) in enumerate(zip(self._pairs.values(), columns)):
-            rows = np.searchsorted(times, np.array([to_ns(ended) for ended, _ in bars], "datetime64[ns]"))
-            closes = np.array([float(close) for _, close in bars])
+        for column, (pair, (ends, closes)) in enumerate(zip(self._pairs.values(), columns)):
+            rows = np.searchsorted(times, ends)
             spot[rows, column] = closes if pair.quote == "USD" else 1 / closes
         rates, verified = self._known_rates(last)
         return MarketHistory(

@@ -12,8 +12,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+
 from fxcarry.errors import ConfigError
-from fxcarry.model import Pair, Quote
+from fxcarry.market import TimeArray
+from fxcarry.model import FloatArray, Pair, Quote
 from fxcarry_alphavantage.words import Bar
 
 _TABLES = """
@@ -31,10 +34,19 @@ class Store:
 
     def bars(self, series: str, first: datetime | None = None, last: datetime | None = None) -> list[Bar]:
         """The bars of a series that ended from ``first`` to before ``last``, oldest first."""
+        return [(_at(ended), Decimal(close)) for ended, close in self._rows(series, first, last)]
+
+    def closes(self, series: str, first: datetime | None, last: datetime | None) -> tuple[TimeArray, FloatArray]:
+        """As :meth:`bars`, the ends and the closes as arrays."""
+        rows = self._rows(series, first, last)
+        ends = np.array([ended for ended, _ in rows], "datetime64[us]").astype("datetime64[ns]")
+        return ends, np.array([close for _, close in rows], float)
+
+    def _rows(self, series: str, first: datetime | None, last: datetime | None) -> list[tuple[int, str]]:
         low, high = (-(2**62) if first is None else _us(first)), (2**62 if last is None else _us(last))
         query = "SELECT ended, close FROM bars WHERE series = ? AND ended >= ? AND ended < ? ORDER BY ended"
         with self._open() as file:
-            return [(_at(ended), Decimal(close)) for ended, close in file.execute(query, (series, low, high))]
+            return file.execute(query, (series, low, high)).fetchall()
 
     def span(self, series: str) -> tuple[datetime, datetime] | None:
         """The first and the last end of a bar."""

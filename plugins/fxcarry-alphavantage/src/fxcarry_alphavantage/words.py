@@ -40,7 +40,7 @@ def daily_bars(said: Mapping[str, Any], asked_at: datetime) -> list[Bar]:
     no price in it is later. Saturdays and Sundays are left out. The newest day is left out too where the answer says
     that its last price is over an hour older than the end of that day's session: the server is behind.
     """
-    meta, series = _field(said, "Meta Data"), said["Time Series FX (Daily)"]
+    meta, series = _field(said, "Meta Data"), _rows(said["Time Series FX (Daily)"], Mapping)
     where = zone(_field(meta, "6. Time Zone"))
     refreshed = str(_field(meta, "5. Last Refreshed"))
     bars: list[Bar] = []
@@ -63,8 +63,8 @@ def intraday_bars(said: Mapping[str, Any], interval: str, asked_at: datetime) ->
     """The bars that were over when they were asked for, oldest first; a bar is stamped with its start."""
     meta, step = _field(said, "Meta Data"), timedelta(minutes=int(interval.removesuffix("min")))
     where = zone(_field(meta, "7. Time Zone"))
-    ends = {text: instant(text, where) + step for text in said[f"Time Series FX ({interval})"]}
-    rows = said[f"Time Series FX ({interval})"]
+    rows = _rows(said[f"Time Series FX ({interval})"], Mapping)
+    ends = {text: instant(text, where) + step for text in rows}
     return sorted((end, _close(rows[text], text)) for text, end in ends.items() if end <= asked_at)
 
 
@@ -72,7 +72,7 @@ def values(said: Mapping[str, Any]) -> dict[date, Decimal]:
     """Percent a year by date, as published; "." is no value."""
     if said.get("unit") != "percent":
         raise DataError(f"{said.get('name')!r} is in {said.get('unit')!r}, expected percent")
-    rows = {_day(_field(row, "date")): _field(row, "value") for row in said["data"]}
+    rows = {_day(_field(row, "date")): _field(row, "value") for row in _rows(said["data"], list)}
     return {day: number(text) for day, text in rows.items() if text != "."}
 
 
@@ -108,6 +108,12 @@ def _close(row: Any, text: str) -> Decimal:
     if close <= 0:
         raise BadQuoteError(f"the close of {text} is {close}", hint="a price is > 0; nothing of the answer is kept")
     return close
+
+
+def _rows(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise DataError("an answer of Alpha Vantage has no rows where they belong", hint="it is asked again later")
+    return value
 
 
 def _field(row: Any, name: str) -> Any:

@@ -10,9 +10,11 @@ import attrs
 from fxcarry.plugins import Component, hookimpl
 
 if TYPE_CHECKING:
+    import click
+
     from fxcarry_ecb.feed import EcbFeed
 
-__all__ = ["EcbConfig", "EcbFeed", "fxcarry_components"]
+__all__ = ["EcbConfig", "EcbFeed", "fxcarry_commands", "fxcarry_components"]
 
 
 @attrs.frozen
@@ -38,6 +40,14 @@ def fxcarry_components() -> Iterable[Component]:
             summary="ECB euro reference rates since 1999 and G10 policy rates, offline and without a key",
         )
     ]
+
+
+@hookimpl
+def fxcarry_commands(cli: click.Group) -> None:
+    """Add ``fxcarry rates``."""
+    from fxcarry_ecb.commands import rates
+
+    cli.add_command(rates)
 
 
 def __getattr__(name: str) -> object:
