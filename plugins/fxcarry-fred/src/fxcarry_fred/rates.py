@@ -30,8 +30,8 @@ class KnownRates:
     """The values of one series (annual decimals in ``day_count``), in the order in which they became the last known.
 
     ``at`` is when each did so, ``observed`` the date FRED gives it, ``until`` from when it is too old to be used.
-    ``first_vintage`` is the first release that FRED remembers, None where it remembers none. ``revision`` is how far the
-    last vintage of a value is from its first, on average and as a distance (percentage points).
+    ``first_vintage`` is the first release that FRED remembers, None where it remembers none. ``revision`` is how far
+    the last vintage of a value is from its first, on average and as a distance (percentage points).
     """
 
     source: RateSource
