@@ -32,6 +32,7 @@ def test_settings_have_the_defaults_that_are_documented() -> None:
     config = FredConfig(key=KEY)
     assert {*config.currencies, "USD"} == set(G10)
     assert (config.rates, config.cache, config.revised, config.url) == ("3m", "", False, "")
+    assert FredConfig().key == Secret("env", "FRED_API_KEY")
     with pytest.raises(ValueError, match="timeout"):
         FredConfig(key=KEY, timeout=0)
 

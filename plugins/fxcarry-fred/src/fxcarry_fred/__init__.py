@@ -26,7 +26,7 @@ class FredConfig:
     last value of every rate instead of the one that was known: research only. ``url`` takes the place of FRED's host.
     """
 
-    key: Secret
+    key: Secret = Secret("env", "FRED_API_KEY")
     currencies: tuple[str, ...] = G10
     rates: Literal["3m", "overnight"] = "3m"
     cache: str = ""

@@ -219,8 +219,8 @@ _SHOWN = 8  # changes of series that a note tells one by one
 
 
 def vintage_notes(resolved: Mapping[str, ResolvedRates]) -> Iterator[str]:
-    """What a reader should know of values whose release FRED does not tell."""
-    found = [c for rates in resolved.values() for c in rates.candidates if len(c.at)]
+    """What a reader should know of values whose release FRED does not tell, of the series that serve at some time."""
+    found = [rates.candidates[i] for rates in resolved.values() for i in sorted({i for _, i in rates.spans} - {-1})]
     lag = f"{MONTHLY_LAG.days} days after the month (monthly) or {DAILY_LAG} weekdays (daily)"
     none = [c.source.id for c in found if c.first_vintage is None]
     if none:
