@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -17,7 +18,7 @@ from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.market import from_ns
 from fxcarry_fred.client import Observation
 from fxcarry_fred.feed import FredFeed, h10_release
-from fxcarry_fred.rates import KnownRates, ResolvedRates
+from fxcarry_fred.rates import KnownRates, ResolvedRates, span_notes
 from fxcarry_fred.series import TABLE, RateSource
 from fxcarry_fred.testing import FakeFred, world
 from fxcarry_fred.testing.suites import evening
@@ -77,6 +78,26 @@ def test_a_frozen_series_is_refused_by_its_budget_and_the_next_one_serves_visibl
         assert f"{dead} from " in note
         assert note.endswith(f", {alive} from {last}.")
         assert not any(f"{alive} from {last}" in n for n in feed.history(None, end).notes)
+
+
+def test_the_notes_name_the_series_of_every_currency(everything: FakeFred, make_feed: MakeFeed) -> None:
+    history = make_feed(everything, "JPY", "CHF", "SEK").history(None, None)
+    assert "Rates of one series throughout: JPY IR3TIB01JPM156N, CHF IR3TIB01CHM156N, USD DTB3." in history.notes
+    assert history.rates["JPY"].source == "FRED IR3TIB01JPM156N"
+    assert history.rates["SEK"].source == "FRED IR3TIB01SEM156N, IRSTCI01SEM156N"
+
+
+def test_many_changes_of_series_are_counted_in_the_notes() -> None:
+    daily = []
+    for i in range(12):  # a daily value that is good for ten days, every twenty
+        day = date(2024, 1, 1) + timedelta(days=20 * i)
+        daily.append(Observation(day, day, 1.0 + i))
+    monthly = [Observation(date(2024, m, 1), date(2024, m, 28), 5.0) for m in range(1, 10)]
+    candidates = [KnownRates.of("EUR", s, rows, NOW) for s, rows in ((DAILY, daily), (MONTHLY, monthly))]
+    rates = ResolvedRates.of("EUR", candidates)
+    (note,) = span_notes({"EUR": rates}, datetime(2024, 8, 1, tzinfo=UTC))
+    assert note.startswith("EUR rates: DAILY from 2024-01-01, none (too old) from 2024-01-11, ")
+    assert re.search(r", \d+ more changes, \w+ from 2024-07-\d+, \w+ from 2024-07-\d+\.$", note)
 
 
 def test_where_nothing_is_left_the_rate_is_missing_not_the_last_one(
