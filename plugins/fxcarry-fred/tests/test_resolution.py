@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fxcarry
@@ -181,6 +181,15 @@ def test_no_quote_comes_from_before_the_first_one_or_from_a_currency_without_spo
         make_feed(everything, "EUR", rates="6m")
 
 
+def test_a_rate_that_is_released_this_very_moment_is_in_snapshot_and_history_alike(make_feed: MakeFeed) -> None:
+    fake = world(date(2025, 6, 2), since=date(2025, 1, 1), currencies=("EUR",))
+    moment = session_end(date(2025, 6, 2))  # Monday: Friday's bill rate is released
+    feed = make_feed(fake, "EUR", now=lambda: moment)
+    known = feed.history(None, None).rates["USD"].get(moment)
+    assert known is not None
+    assert (known.value, str(known.as_of)[:10]) == (feed.snapshot(moment).rates["USD"].value, "2025-05-30")
+
+
 def test_a_history_has_no_row_of_a_series_that_would_serve_only_later(make_feed: MakeFeed) -> None:
     fake = world(date(2025, 6, 2), since=date(2025, 1, 1), currencies=("EUR",))
     series = make_feed(fake, "EUR").history(None, datetime(2030, 1, 1, tzinfo=UTC)).rates["USD"]
@@ -227,6 +236,7 @@ def _vintages(draw: st.DrawFn, source: RateSource) -> KnownRates:
     return KnownRates.of("EUR", source, sorted(rows, key=lambda r: (r.observed, r.released)), date(2026, 6, 1))
 
 
+@settings(max_examples=50)
 @given(_vintages(MONTHLY), _vintages(DAILY), st.datetimes(datetime(2023, 12, 1), datetime(2026, 5, 1)))
 def test_the_spliced_series_is_at_every_instant_the_first_candidate_that_can_be_used(
     monthly: KnownRates, daily: KnownRates, instant: datetime
@@ -249,6 +259,7 @@ def test_the_spliced_series_is_at_every_instant_the_first_candidate_that_can_be_
         assert (rates.resolution(at).series != "") == (expected is not None)
 
 
+@settings(max_examples=50)
 @given(_vintages(MONTHLY), _vintages(DAILY), st.datetimes(datetime(2023, 12, 1), datetime(2026, 5, 1)))
 def test_what_came_later_changes_nothing_of_what_was_known(
     monthly: KnownRates, daily: KnownRates, instant: datetime

@@ -140,7 +140,8 @@ class FredFeed:
         rows = loaded.stored.history(start, end)
         now = self._now()
         until = now if end is None else min(end, now)
-        known = {c: series.before(to_ns(now)) for c, series in rows.rates.items()}  # not who would serve one day
+        later = to_ns(now) + np.timedelta64(1, "ns")  # what would serve one day, if nothing came, is not known
+        known = {c: series.before(later) for c, series in rows.rates.items()}
         rates = {c: series for c, series in known.items() if len(series.value)}
         return attrs.evolve(rows, rates=rates, notes=(*rows.notes, *span_notes(loaded.rates, until), *loaded.notes))
 
