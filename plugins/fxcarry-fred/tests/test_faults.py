@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_a_proxy_that_is_not_there_is_an_error(
     client = Client(Secret("env", KEY_VARIABLE), url="http://fred.invalid", per_second=1000, sleep=lambda seconds: None)
     with pytest.raises(DataError, match="ProxyError") as caught:
         client.latest("DEXUSEU")
+    assert fake.key not in _everything(caught.value)
+
+
+def test_a_name_that_no_one_knows_is_an_error(fake: FakeFred, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    serve(fake)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    client = Client(Secret("env", KEY_VARIABLE), url="http://fred.invalid", per_second=1000, sleep=lambda seconds: None)
+    with pytest.raises(DataError, match=r"resolve|Name or service not known") as caught:
+        client.latest("DEXUSEU")
+    assert "nothing was sent" in caught.value.hint
     assert fake.key not in _everything(caught.value)
 
 
@@ -284,6 +298,22 @@ def test_the_fake_answers_as_fred_does(vintages: FakeFred) -> None:
     assert ask(vintages, path, **series, api_key="")[1]["error_message"].startswith("Bad Request.  Variable api_key")
     xml = vintages.answer(Request("GET", path, {"api_key": vintages.key, **series}))
     assert xml.headers["Content-Type"] == "text/xml"
+
+
+def test_a_series_without_vintages_is_refused_by_the_fake_as_by_fred(vintages: FakeFred, serve: Serve) -> None:
+    vintages.forget_vintages("DTB3")
+    path = "/fred/series/observations"
+    refusal = (400, "Bad Request.  The series does not exist in ALFRED but may exist in FRED.")
+    for wanted, query in (
+        (path, {"realtime_start": "1776-07-04", "realtime_end": "9999-12-31"}),
+        ("/fred/series/vintagedates", {}),
+    ):
+        status, said = ask(vintages, wanted, series_id="DTB3", **query)
+        assert (status, said["error_message"]) == refusal
+    client = client_of(serve(vintages))
+    assert {row.released for row in client.vintages("DTB3")} == {vintages.today}
+    assert len(client.vintages("DTB3")) == 28
+    client.close()
 
 
 def test_the_fake_is_a_server_that_any_client_can_read(vintages: FakeFred, serve: Serve) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fxcarry
@@ -17,7 +18,7 @@ from fxcarry.errors import ConfigError, MissingDataError
 from fxcarry.market import from_ns
 from fxcarry_fred.client import Observation
 from fxcarry_fred.feed import FredFeed, h10_release
-from fxcarry_fred.rates import KnownRates, ResolvedRates
+from fxcarry_fred.rates import KnownRates, ResolvedRates, span_notes
 from fxcarry_fred.series import TABLE, RateSource
 from fxcarry_fred.testing import FakeFred, world
 from fxcarry_fred.testing.suites import evening
@@ -77,6 +78,26 @@ def test_a_frozen_series_is_refused_by_its_budget_and_the_next_one_serves_visibl
         assert f"{dead} from " in note
         assert note.endswith(f", {alive} from {last}.")
         assert not any(f"{alive} from {last}" in n for n in feed.history(None, end).notes)
+
+
+def test_the_notes_name_the_series_of_every_currency(everything: FakeFred, make_feed: MakeFeed) -> None:
+    history = make_feed(everything, "JPY", "CHF", "SEK").history(None, None)
+    assert "Rates of one series throughout: JPY IR3TIB01JPM156N, CHF IR3TIB01CHM156N, USD DTB3." in history.notes
+    assert history.rates["JPY"].source == "FRED IR3TIB01JPM156N"
+    assert history.rates["SEK"].source == "FRED IR3TIB01SEM156N, IRSTCI01SEM156N"
+
+
+def test_many_changes_of_series_are_counted_in_the_notes() -> None:
+    daily = []
+    for i in range(12):  # a daily value that is good for ten days, every twenty
+        day = date(2024, 1, 1) + timedelta(days=20 * i)
+        daily.append(Observation(day, day, 1.0 + i))
+    monthly = [Observation(date(2024, m, 1), date(2024, m, 28), 5.0) for m in range(1, 10)]
+    candidates = [KnownRates.of("EUR", s, rows, NOW) for s, rows in ((DAILY, daily), (MONTHLY, monthly))]
+    rates = ResolvedRates.of("EUR", candidates)
+    (note,) = span_notes({"EUR": rates}, datetime(2024, 8, 1, tzinfo=UTC))
+    assert note.startswith("EUR rates: DAILY from 2024-01-01, none (too old) from 2024-01-11, ")
+    assert re.search(r", \d+ more changes, \w+ from 2024-07-\d+, \w+ from 2024-07-\d+\.$", note)
 
 
 def test_where_nothing_is_left_the_rate_is_missing_not_the_last_one(
@@ -160,6 +181,15 @@ def test_no_quote_comes_from_before_the_first_one_or_from_a_currency_without_spo
         make_feed(everything, "EUR", rates="6m")
 
 
+def test_a_rate_that_is_released_this_very_moment_is_in_snapshot_and_history_alike(make_feed: MakeFeed) -> None:
+    fake = world(date(2025, 6, 2), since=date(2025, 1, 1), currencies=("EUR",))
+    moment = session_end(date(2025, 6, 2))  # Monday: Friday's bill rate is released
+    feed = make_feed(fake, "EUR", now=lambda: moment)
+    known = feed.history(None, None).rates["USD"].get(moment)
+    assert known is not None
+    assert (known.value, str(known.as_of)[:10]) == (feed.snapshot(moment).rates["USD"].value, "2025-05-30")
+
+
 def test_a_history_has_no_row_of_a_series_that_would_serve_only_later(make_feed: MakeFeed) -> None:
     fake = world(date(2025, 6, 2), since=date(2025, 1, 1), currencies=("EUR",))
     series = make_feed(fake, "EUR").history(None, datetime(2030, 1, 1, tzinfo=UTC)).rates["USD"]
@@ -206,6 +236,7 @@ def _vintages(draw: st.DrawFn, source: RateSource) -> KnownRates:
     return KnownRates.of("EUR", source, sorted(rows, key=lambda r: (r.observed, r.released)), date(2026, 6, 1))
 
 
+@settings(max_examples=50)
 @given(_vintages(MONTHLY), _vintages(DAILY), st.datetimes(datetime(2023, 12, 1), datetime(2026, 5, 1)))
 def test_the_spliced_series_is_at_every_instant_the_first_candidate_that_can_be_used(
     monthly: KnownRates, daily: KnownRates, instant: datetime
@@ -228,6 +259,7 @@ def test_the_spliced_series_is_at_every_instant_the_first_candidate_that_can_be_
         assert (rates.resolution(at).series != "") == (expected is not None)
 
 
+@settings(max_examples=50)
 @given(_vintages(MONTHLY), _vintages(DAILY), st.datetimes(datetime(2023, 12, 1), datetime(2026, 5, 1)))
 def test_what_came_later_changes_nothing_of_what_was_known(
     monthly: KnownRates, daily: KnownRates, instant: datetime

@@ -137,6 +137,25 @@ def test_a_daily_rate_without_vintages_counts_two_weekdays_later(make_feed: Make
     assert feed.rate("GBP", session_end(date(2025, 2, 4))).value == pytest.approx(0.047)
 
 
+def test_a_value_that_is_announced_ahead_waits_for_its_day(make_feed: MakeFeed) -> None:
+    fake = _with_spot(date(2025, 2, 10))
+    fake.release("IUDSOIA", date(2025, 1, 30), "4.70", on=date(2025, 1, 31))
+    fake.release("IUDSOIA", date(2025, 2, 6), "4.45", on=date(2025, 2, 3))  # said on Monday of Thursday
+    feed = make_feed(fake, "GBP", rates="overnight")
+    thursday = session_end(date(2025, 2, 6))
+    assert feed.rate("GBP", thursday - timedelta(seconds=1)).value == pytest.approx(0.047)
+    assert str(feed.series(thursday - timedelta(seconds=1))["GBP"].observed) == "2025-01-30"
+    assert feed.rate("GBP", thursday).value == pytest.approx(0.0445)
+
+
+def test_a_series_that_fred_began_to_keep_yesterday_has_no_vintages_yet(make_feed: MakeFeed) -> None:
+    fake = _with_spot(date(2025, 2, 10))
+    fake.release("IR3TIB01GBM156N", date(2024, 12, 1), "4.70", on=date(2025, 2, 9))
+    feed = make_feed(fake, "GBP", now=lambda: datetime(2025, 2, 11, 5, tzinfo=UTC))  # still the 10th in Chicago
+    with pytest.raises(MissingDataError):
+        feed.rate("GBP", session_end(date(2025, 2, 10)))  # 45 days after 2024-12-31 are 2025-02-14
+
+
 def test_more_vintages_than_fred_answers_at_once(make_feed: MakeFeed) -> None:
     fake = _with_spot(date(2025, 6, 2))
     days = [date(2017, 1, 1) + timedelta(days=i) for i in range(2500)]

@@ -160,6 +160,7 @@ def key_of(settings: Mapping[str, Any], history: MarketHistory) -> str:
     for currency, series in sorted(history.rates.items()):
         names.append(f"{currency} {series.day_count}")
         arrays += [series.as_of, series.available_at, series.value]
+        arrays += [] if series.until is None else [series.until]
     digest.update(json.dumps(names).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FredConfig", "FredFeed", "fxcarry_components"]
 
+_KEY = Secret("env", "FRED_API_KEY")
 G10 = ("EUR", "JPY", "GBP", "CHF", "AUD", "NZD", "CAD", "SEK", "NOK")
 
 
@@ -26,7 +27,7 @@ class FredConfig:
     last value of every rate instead of the one that was known: research only. ``url`` takes the place of FRED's host.
     """
 
-    key: Secret
+    key: Secret = _KEY
     currencies: tuple[str, ...] = G10
     rates: Literal["3m", "overnight"] = "3m"
     cache: str = ""

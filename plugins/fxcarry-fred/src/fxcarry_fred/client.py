@@ -25,6 +25,7 @@ _MOST = 100_000  # observations in one answer
 _MOST_DATES = 10_000  # vintage dates in one answer
 _WINDOW = 2000  # vintage dates in one real-time period
 _TOO_MANY = "maximum number of vintage dates"
+_NOT_KEPT = "does not exist in ALFRED"
 
 
 @attrs.frozen
@@ -76,10 +77,12 @@ class Client:
         """Every value that an observation of a series ever had, by date and then by release.
 
         A value that a later release repeats is there once. More than 2000 vintages are read in several periods, as
-        FRED demands.
+        FRED demands. A series of which FRED keeps none is given as it stands, every value released today.
         """
         try:
             rows = self._observations(series, {"realtime_start": _FIRST, "realtime_end": _LAST})
+        except _NoVintages:
+            rows = self._observations(series, {})
         except _TooManyVintages:
             days, rows = self._vintage_dates(series), []
             for first in range(0, len(days), _WINDOW):
@@ -143,11 +146,17 @@ class Client:
                 f"FRED refused the key in {self._key.source} {self._key.where!r}: {told}",
                 hint="a key has 32 lower-case letters and digits; they are at fredaccount.stlouisfed.org/apikeys",
             )
+        if _NOT_KEPT in told:
+            raise _NoVintages(told)
         if "does not exist" in told:
             raise MissingDataError(f"FRED has no series {series}", hint="has it been renamed or removed?")
         if _TOO_MANY in told:
             raise _TooManyVintages(told)
         raise DataError(f"FRED refused to answer about {series} ({answer.status}): {told}")
+
+
+class _NoVintages(DataError):
+    """FRED keeps no vintages of a series: it says that it does not exist in ALFRED."""
 
 
 class _TooManyVintages(DataError):

@@ -18,7 +18,7 @@ from fxcarry.market import MarketHistory, TimeArray, to_ns
 from fxcarry.model import Rate, Snapshot, check_currency
 from fxcarry_fred.cache import Cache, Kept
 from fxcarry_fred.client import Client, Observation
-from fxcarry_fred.rates import KnownRates, Resolution, ResolvedRates, revision_note, vintage_notes
+from fxcarry_fred.rates import KnownRates, Resolution, ResolvedRates, revision_note, span_notes, vintage_notes
 from fxcarry_fred.series import Kind, Spot, series_of
 
 _LOG = logging.getLogger("fxcarry.fred")
@@ -140,10 +140,10 @@ class FredFeed:
         rows = loaded.stored.history(start, end)
         now = self._now()
         until = now if end is None else min(end, now)
-        notes = [note for rates in loaded.rates.values() for note in rates.notes(until)]
-        known = {c: series.before(to_ns(now)) for c, series in rows.rates.items()}  # not who would serve one day
+        later = to_ns(now) + np.timedelta64(1, "ns")  # what would serve one day, if nothing came, is not known
+        known = {c: series.before(later) for c, series in rows.rates.items()}
         rates = {c: series for c, series in known.items() if len(series.value)}
-        return attrs.evolve(rows, rates=rates, notes=(*rows.notes, *notes, *loaded.notes))
+        return attrs.evolve(rows, rates=rates, notes=(*rows.notes, *span_notes(loaded.rates, until), *loaded.notes))
 
     def series(self, at: datetime | None = None) -> dict[str, Resolution]:
         """Which series stands for each currency's rate at an instant (None = now), and why others do not."""

@@ -30,8 +30,8 @@ class KnownRates:
     """The values of one series (annual decimals in ``day_count``), in the order in which they became the last known.
 
     ``at`` is when each did so, ``observed`` the date FRED gives it, ``until`` from when it is too old to be used.
-    ``first_vintage`` is the first release that FRED remembers, None where it remembers none. ``revision`` is how far the
-    last vintage of a value is from its first, on average and as a distance (percentage points).
+    ``first_vintage`` is the first release that FRED remembers, None where it remembers none. ``revision`` is how far
+    the last vintage of a value is from its first, on average and as a distance (percentage points).
     """
 
     source: RateSource
@@ -164,7 +164,7 @@ class ResolvedRates:
         changes = np.flatnonzero((served >= 0) & ((np.diff(served, prepend=-1) != 0) | (np.diff(row, prepend=-1) != 0)))
         picked = [(candidates[served[i]], row[i]) for i in changes]
         as_of = session_ends(np.array([c.observed[i] for c, i in picked], "datetime64[D]"))
-        names = ", ".join(c.source.id for c in candidates)
+        names = ", ".join(dict.fromkeys(candidates[served[i]].source.id for i in turns if served[i] >= 0))
         return cls(
             currency,
             tuple(candidates),
@@ -176,7 +176,7 @@ class ResolvedRates:
                 np.array([c.value[i] for c, i in picked], float),
                 day_count=day_count(currency),
                 tenor=candidates[0].source.tenor if candidates else "",
-                source=f"FRED {names}",
+                source=f"FRED {names}".strip(),
                 until=np.array([c.until[i] for c, i in picked], "datetime64[ns]"),
             ),
             tuple((from_ns(grid[i]), int(served[i])) for i in turns),
@@ -199,28 +199,35 @@ class ResolvedRates:
             return Resolution(self.currency, "", None, refused or ("FRED has no rate of it that is kept up",))
         return Resolution(self.currency, found[0].source.id, found[0].observed[found[1]].item(), refused)
 
-    def notes(self, end: datetime) -> Iterator[str]:
-        """What a reader of a history up to ``end`` should know: which series served when, and where there is none."""
-        spans = [(at, number) for at, number in self.spans if at < end]
-        if not spans:
-            yield f"No rate of {self.resolution(end)}."
-            return
-        parts = [f"{self._name(number)} from {at:%Y-%m-%d}" for at, number in spans]
-        if len(parts) > _SHOWN:
-            parts[2:-2] = [f"{len(parts) - 4} more changes"]
-        if len(spans) > 1 or self.missing:
-            yield f"{self.currency} rates: {', '.join([*parts, *self.missing])}."
-
-    def _name(self, number: int) -> str:
+    def name(self, number: int) -> str:
+        """What serves in a span: a series, or none."""
         return self.candidates[number].source.id if number >= 0 else "none (too old)"
 
 
 _SHOWN = 8  # changes of series that a note tells one by one
 
 
+def span_notes(resolved: Mapping[str, ResolvedRates], end: datetime) -> Iterator[str]:
+    """What a reader of a history up to ``end`` should know: which series served when, and where there is none."""
+    throughout = []
+    for currency, rates in resolved.items():
+        spans = [(at, rates.name(number)) for at, number in rates.spans if at < end]
+        if not spans:
+            yield f"No rate of {rates.resolution(end)}."
+        elif len(spans) == 1 and not rates.missing:
+            throughout.append(f"{currency} {spans[0][1]}")
+        else:
+            parts = [f"{name} from {at:%Y-%m-%d}" for at, name in spans]
+            if len(parts) > _SHOWN:
+                parts[2:-2] = [f"{len(parts) - 4} more changes"]
+            yield f"{currency} rates: {', '.join([*parts, *rates.missing])}."
+    if throughout:
+        yield f"Rates of one series throughout: {', '.join(throughout)}."
+
+
 def vintage_notes(resolved: Mapping[str, ResolvedRates]) -> Iterator[str]:
-    """What a reader should know of values whose release FRED does not tell."""
-    found = [c for rates in resolved.values() for c in rates.candidates if len(c.at)]
+    """What a reader should know of values whose release FRED does not tell, of the series that serve at some time."""
+    found = [rates.candidates[i] for rates in resolved.values() for i in sorted({i for _, i in rates.spans} - {-1})]
     lag = f"{MONTHLY_LAG.days} days after the month (monthly) or {DAILY_LAG} weekdays (daily)"
     none = [c.source.id for c in found if c.first_vintage is None]
     if none:

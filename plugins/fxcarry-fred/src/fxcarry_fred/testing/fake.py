@@ -44,7 +44,7 @@ class FakeFred:
         insort(self._values[series].setdefault(observed, []), (on, value))
 
     def forget_vintages(self, series: str) -> None:
-        """FRED keeps no vintages of this series: every value is said to be of today."""
+        """FRED keeps no vintages of this series: it gives values as of today, and refuses to speak of any other day."""
         self._without_vintages.add(series)
 
     def remove(self, series: str) -> None:
@@ -81,6 +81,8 @@ class FakeFred:
         for name in ("realtime_start", "realtime_end", "observation_start", "observation_end"):
             if name in query and not _is_date(query[name]):
                 return _bad(f"Bad Request.  Variable {name} is not a YYYY-MM-DD formatted date (e.g. 2000-02-24).")
+        if query["series_id"] in self._without_vintages and not self._is_of_today(request):
+            return _bad("Bad Request.  The series does not exist in ALFRED but may exist in FRED.")
         return routes[request.path](query["series_id"], query)
 
     # -- inside ----------------------------------------------------------------------------------------------------
@@ -97,6 +99,10 @@ class FakeFred:
         if key != self.key or self._is_revoked:
             return f"Bad Request.  The value for variable api_key is not registered.  {more}"
         return ""
+
+    def _is_of_today(self, request: Request) -> bool:
+        asked = {request.query.get(name, str(self.today)) for name in ("realtime_start", "realtime_end")}
+        return asked == {str(self.today)} and not request.path.endswith("vintagedates")
 
     def _periods(self, series: str) -> Iterator[tuple[date, str, str, str]]:
         """Observation date, first and last day of the real-time period, value."""
