@@ -598,6 +598,23 @@ def test_a_connection_that_fails_is_told_with_what_its_status_means() -> None:
     assert one(report, "broker venue", "account").status == "skip"
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("refused (403): no such right", "403: the key is known"),
+        ("the server said HTTP 401", "401: who asks is not known"),
+        ("the price was 1.401 and 403 rows came", ""),
+    ],
+)
+def test_what_a_status_says_of_rights(message: str, said: str) -> None:
+    def refused(*_: Any) -> Any:
+        raise BrokerUnavailable(message)
+
+    advice = one(at_venue(venue_with(get_instruments=refused)), "broker venue", "instruments").advice
+    assert advice.startswith(said)
+    assert bool(advice) is bool(said)
+
+
 def test_each_reading_that_fails_is_told_and_the_others_are_made() -> None:
     def unavailable(*_: Any) -> Any:
         raise BrokerUnavailable("the venue's clock says 13:05, this machine's 13:00", hint="set this machine's clock")
@@ -782,6 +799,16 @@ def test_of_a_simulated_account_it_is_a_copy(here: Path) -> None:
     assert one(report, "broker simulated", "paper account").detail.endswith("is readable, NAV 5,000.00")
     assert one(report, "broker simulated", "round trip: position").status == "pass"
     assert path.read_bytes() == before
+
+
+def test_a_paper_account_that_is_damaged_is_told_and_a_missing_one_is_not_made(here: Path) -> None:
+    toml = UNIVERSE + '[feed]\nuse = "held"\n[broker]\nuse = "paper"\npath = "own.sqlite"\n'
+    assert failed(looked("broker", toml=toml)) == []
+    assert not (here / "own.sqlite").exists()
+    (here / "own.sqlite").write_text("not a database, but long enough to look at" * 100, "utf-8")
+    report = looked("broker", toml=toml)
+    assert failed(report) == ["broker paper: made"]
+    assert "is no paper account" in one(report, "broker paper", "made").detail
 
 
 # --- channels and journal ---------------------------------------------------------------------------------------------
