@@ -814,7 +814,6 @@ def test_a_currency_without_a_quote_is_an_error_not_a_pass(desk: Path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "check has nothing to check (fxcarry check --go-live, or --confirm NAME --reason TEXT)"),
         (("--reason", "x"), "--reason without --confirm"),
         (("--confirm", "limits"), "limits needs a reason"),
         (("--confirm", "luck", "--reason", "x"), "one of backup-connection, broker-contact, limits"),

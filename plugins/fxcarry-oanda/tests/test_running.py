@@ -12,13 +12,15 @@ from typing import Any
 import attrs
 import pytest
 
+from fxcarry.checkup.records import Sheet
+from fxcarry.checkup.round_trip import look_at_round_trip
 from fxcarry.daemon import Daemon
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.leak import rolls_of
-from fxcarry.model import Alert
+from fxcarry.model import Alert, Pair, Quote, Snapshot
 from fxcarry.risk import DailyLoss, StopLoss
 from fxcarry.strategies import Sign
 from fxcarry.testing import market_history
@@ -187,3 +189,21 @@ def test_the_token_is_nowhere(start: Callable[..., Running], caplog: pytest.LogC
     shown += [repr(alert) for alert in running.told.alerts]
     assert len(caplog.records) > 100
     assert [text for text in shown if token in text] == []
+
+
+def test_a_round_trip_of_a_check_between_two_looks_disturbs_nothing(start: Callable[..., Running]) -> None:
+    running = start()
+    running.run(LOOKS[:4])
+    broker, held, at = running.desk.broker, running.desk.held(), LOOKS[3] + timedelta(minutes=10)
+    quotes = {pair: attrs.evolve(quote, as_of=at) for pair, quote in MemoryFeed(HISTORY).snapshot(at).quotes.items()}
+    pound = Pair("GBP", "USD")
+    snapshot, sheet = Snapshot(at, {**quotes, pound: Quote(Decimal("1.2500"), Decimal("1.2502"), at)}), Sheet()
+    account, instruments = broker.sync(snapshot), broker.get_instruments([pound])
+    look_at_round_trip(sheet, "broker", broker, instruments, account, snapshot, at, running.folder)
+    assert [check.status for check in sheet.checks] == ["pass"] * 4
+    assert running.desk.held() == held
+    before = len(running.alerts())
+    assert running.run([*LOOKS[4:], AFTER]) == len(LOOKS) - 3
+    assert {kind for kind, _ in running.alerts()[before:]} <= {"engine-start", "engine-stop", "performance-log"}
+    fills = [t for t in running.journal.transactions() if t.kind == "fill" and t.instrument == "GBPUSD"]
+    assert [t.units for t in fills] == [1, -1]

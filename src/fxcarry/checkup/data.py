@@ -63,7 +63,7 @@ def _look(sheet: Sheet, component: str, settings: Config, feed: DataFeed, now: d
         _rates(sheet, component, history, now)
         if snapshot is not None:
             with sheet.asked(component, "point in time"):
-                _point_in_time(sheet, component, history, snapshot)
+                _point_in_time(sheet, component, settings, history, snapshot)
     if snapshot is not None:
         with sheet.asked(component, "age of prices"):
             _ages(sheet, component, settings, feed, snapshot, now)
@@ -114,19 +114,22 @@ def _rates(sheet: Sheet, component: str, history: MarketHistory, now: datetime) 
     )
 
 
-def _point_in_time(sheet: Sheet, component: str, history: MarketHistory, snapshot: Snapshot) -> None:
-    """Whether the history, as known now, says of every rate what the feed says of it now."""
-    at = snapshot.at
-    known = {currency: series.get(at) for currency, series in history.rates.items()}
-    wrong = [c for c, rate in snapshot.rates.items() if known.get(c) is None or known[c].value != rate.value]  # type: ignore[union-attr]
+def _point_in_time(sheet: Sheet, component: str, settings: Config, history: MarketHistory, snapshot: Snapshot) -> None:
+    """Whether the history, as known now, says of every rate that counts what the feed says of it now."""
+    at, wrong = snapshot.at, []
+    wanted = {*members_of(settings, at), settings.account_currency}
+    for currency in sorted(wanted & snapshot.rates.keys()):
+        series = history.rates.get(currency)
+        known = None if series is None else series.get(at)
+        if known is None or known.value != snapshot.rates[currency].value:
+            wrong.append(currency)
     if wrong:
         raise DataError(
             f"the history as known at {at:%Y-%m-%d %H:%M} UTC has another rate than the feed now: {', '.join(wrong)}",
             hint="a backtest would not decide what live trading does: do not use this feed",
         )
-    sheet.note(
-        component, "point in time", "pass", f"{len(known)} series say when a rate became known, and agree with now"
-    )
+    detail = f"{len(history.rates)} series say when a rate became known, and agree with now"
+    sheet.note(component, "point in time", "pass", detail)
 
 
 def _ages(sheet: Sheet, component: str, settings: Config, feed: DataFeed, snapshot: Snapshot, now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -108,8 +109,9 @@ class Asked:
 
 def _rights(message: str) -> str:
     """What a status of HTTP says of the caller's rights."""
-    if "(401" in message:
+    status = re.search(r"(?:\(|HTTP |status )(401|403)\b", message)
+    if status is None:
+        return ""
+    if status[1] == "401":
         return "401: who asks is not known there: the key is mistyped, expired, revoked or of another environment"
-    if "(403" in message:
-        return "403: the key is known, but its rights do not cover this: ask for the account or data at the provider"
-    return ""
+    return "403: the key is known, but its rights do not cover this: ask for the account or data at the provider"

@@ -32,7 +32,7 @@ def init(folder: str, force: bool) -> None:
         raise ConfigError(f"cannot write to {target}: {error}", hint="choose another directory") from error
     for name in templates:
         click.echo(f"wrote {target / name}")
-    click.echo("next: fxcarry config show; fxcarry backtest")
+    click.echo("next: fxcarry check; fxcarry backtest")
 
 
 @click.group()
