@@ -71,6 +71,7 @@ TIERS = {
         "frictions",
         "clock",
         "composite",
+        "store",
         "feeds",
         "http",
     ],

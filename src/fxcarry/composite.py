@@ -329,6 +329,11 @@ class CompositeFeed:
         """That of the first source of prices: what comes from a slower one is seen to be old."""
         return self._prices[0].feed.interval
 
+    @property
+    def serving(self) -> Mapping[Pair, str]:
+        """Which source serves each pair."""
+        return self._serving
+
     def health(self) -> tuple[SourceHealth, ...]:
         """How each source does, in order."""
         records = []
