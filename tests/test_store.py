@@ -304,7 +304,9 @@ def test_a_backtest_over_the_store_is_the_one_over_its_source(store, path):
 
     source = MemoryFeed(market_history(days=200))
     store.update(source, from_ns(source.history(None, None).times[-1]) + MINUTE)
-    one, other = (fxcarry.backtest("sign", feed=feed, start="2020-01-07", rules=[]) for feed in (source, StoredFeed(path)))
+    one, other = (
+        fxcarry.backtest("sign", feed=feed, start="2020-01-07", rules=[]) for feed in (source, StoredFeed(path))
+    )
     assert other.stats["final_nav"] == pytest.approx(one.stats["final_nav"], abs=0.05)
     assert other.stats["carry"] == pytest.approx(one.stats["carry"], abs=0.05)
 

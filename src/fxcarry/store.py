@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from fxcarry.composite import SourceHealth
 from fxcarry.conventions import holidays_of, is_open, open_minutes, session_end, trade_dates
 from fxcarry.errors import ConfigError, DataError, MissingDataError
 from fxcarry.feeds import coverage
@@ -704,6 +705,11 @@ class RecordingFeed:
     def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
         """That of the feed; ``fxcarry data update`` writes it."""
         return self.feed.history(start, end)
+
+    def health(self) -> tuple[SourceHealth, ...]:
+        """How the sources behind the feed do, where it tells."""
+        health = getattr(self.feed, "health", None)
+        return tuple(health()) if callable(health) else ()
 
     def close(self) -> None:
         """Close the feed and the file."""
