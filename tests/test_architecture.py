@@ -71,6 +71,7 @@ TIERS = {
         "universe",
         "frictions",
         "clock",
+        "store",
         "composite",
         "feeds",
         "http",

@@ -246,6 +246,19 @@ def test_where_all_fail_the_error_names_each_and_the_next_look_resumes(feed, one
     assert feed.snapshot(at + 2 * MINUTE).quotes == one.usual(at + 2 * MINUTE)
 
 
+def test_while_nobody_serves_all_are_asked_again_after_the_first_pause(feed, one, two):
+    one.say = two.say = fails(OSError("down"))
+    for n in range(60):
+        with pytest.raises(MissingDataError):
+            feed.snapshot(T0 + n * 20 * timedelta(seconds=1))
+    assert (one.calls, two.calls) == (20, 20)  # once a minute for twenty minutes
+    two.say = two.usual
+    assert feed.snapshot(T0 + 20 * MINUTE).quotes == two.usual(T0 + 20 * MINUTE)
+    one.say = one.usual
+    feed.snapshot(T0 + 21 * MINUTE)
+    assert served(feed)["two"] == ("EURUSD",)  # the first has its whole pause now
+
+
 def test_a_pair_that_nobody_has_is_absent(feed, one, two):
     one.pairs = (EURUSD, USDJPY)
     feed.snapshot(T0)

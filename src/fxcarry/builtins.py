@@ -113,6 +113,34 @@ def _composite(settings: CompositeConfig) -> Any:
 
 
 @attrs.frozen(kw_only=True)
+class StoreConfig:
+    """What is in a file of market data; ``source`` is the feed that ``fxcarry data update`` fills it from."""
+
+    path: str
+    source: FeedSection | None = None
+
+
+def _store(settings: StoreConfig) -> Any:
+    from fxcarry.store import StoredFeed
+
+    return StoredFeed(settings.path)
+
+
+@attrs.frozen(kw_only=True)
+class RecorderConfig:
+    """A feed, and the file that all it says is written to."""
+
+    source: FeedSection
+    path: str
+
+
+def _recorder(settings: RecorderConfig) -> Any:
+    from fxcarry.store import RecordingFeed
+
+    return RecordingFeed(settings.source.component.factory(settings.source.settings), settings.path)
+
+
+@attrs.frozen(kw_only=True)
 class EnsembleConfig:
     """Strategies in one book by risk budget, each by its component's name and with its defaults; ``budgets`` are equal
     unless given, one a member.
@@ -269,5 +297,21 @@ def fxcarry_components() -> list[Component]:
             factory=_composite,
             summary="several feeds in order: each price and rate from the first that has a usable one",
             suite="fxcarry.testing.builtin:CompositeSuite",
+        ),
+        Component(
+            kind="feed",
+            name="store",
+            config=StoreConfig,
+            factory=_store,
+            summary="prices and rates that were recorded or updated into a file",
+            suite="fxcarry.testing.builtin:StoreSuite",
+        ),
+        Component(
+            kind="feed",
+            name="recorder",
+            config=RecorderConfig,
+            factory=_recorder,
+            summary="another feed, with all it says written to a file",
+            suite="fxcarry.testing.builtin:RecorderSuite",
         ),
     ]

@@ -64,20 +64,25 @@ class _Guard:
     def __init__(self, what: str, first: timedelta, longest: timedelta) -> None:
         self._what, self._first, self._longest = what, first, longest
         self.last_success: datetime | None = None
+        self._failed_at = datetime.min
         self.clear()
 
     def clear(self) -> None:
         self.failures, self.reason = 0, ""
         self.paused_until: datetime | None = None
 
-    def is_paused(self, at: datetime) -> bool:
-        return self.paused_until is not None and at < self.paused_until
+    def is_paused(self, at: datetime, is_needed: bool = False) -> bool:
+        """Whether it is not asked; where nobody else serves, it is asked again after the first pause's time."""
+        if self.paused_until is None:
+            return False
+        until = min(self.paused_until, self._failed_at + self._first) if is_needed else self.paused_until
+        return at < until
 
     def fail(self, at: datetime, reason: str) -> None:
         if not self.failures:
             _LOG.warning("%s: not used: %s", self._what, reason)
         wait = min(self._first * 2 ** min(self.failures, 20), self._longest)
-        self.failures, self.reason, self.paused_until = self.failures + 1, reason, at + wait
+        self.failures, self.reason, self.paused_until, self._failed_at = self.failures + 1, reason, at + wait, at
 
     def succeed(self, at: datetime) -> None:
         if self.failures:
@@ -108,9 +113,11 @@ class _Source:
         """Open-market minutes a quote may be old: a daily source is not asked to be fresh within the hour."""
         return max(minutes, self.feed.interval / timedelta(minutes=1))
 
-    def look(self, at: datetime, is_stale: Callable[[_Source, Pair, Quote, datetime], bool]) -> dict[Pair, Quote]:
+    def look(
+        self, at: datetime, is_stale: Callable[[_Source, Pair, Quote, datetime], bool], is_needed: bool
+    ) -> dict[Pair, Quote]:
         """What it quotes now; what it told last while it is paused for being stale; nothing where it fails."""
-        if self.quotes.is_paused(at):
+        if self.quotes.is_paused(at, is_needed):
             return self.told
         try:
             snapshot = self.feed.snapshot(at)
@@ -283,7 +290,8 @@ class CompositeFeed:
     snapshots and history show it, in the currency's own day count. Where no source has one, a snapshot has none, and a
     history says in its notes since when. ``notes`` name each splice.
 
-    MissingDataError with every source's reason where none answers. Clock times are those asked for, so a run over the
+    MissingDataError with every source's reason where none answers; then all are asked again after the first pause's
+    time, however long they were paused for. Clock times are those asked for, so a run over the
     past behaves as it would have then; an instant before the last asked starts anew. Not to be shared between threads.
     """
 
@@ -329,6 +337,11 @@ class CompositeFeed:
         """That of the first source of prices: what comes from a slower one is seen to be old."""
         return self._prices[0].feed.interval
 
+    @property
+    def serving(self) -> Mapping[Pair, str]:
+        """Which source serves each pair."""
+        return self._serving
+
     def health(self) -> tuple[SourceHealth, ...]:
         """How each source does, in order."""
         records = []
@@ -361,15 +374,7 @@ class CompositeFeed:
         if self._at is not None and at < self._at:
             self._forget()
         self._at = at
-        answers: dict[str, dict[Pair, Quote]] = {}
-        is_first = not self._known  # then all are asked, to learn what they have
-        for source in self._prices:
-            if answers and not is_first and not self._wants(answers, at):
-                break
-            found = source.look(at, self._is_stale)
-            if found:
-                answers[source.name] = found
-                self._known |= found.keys()
+        answers = self._answers(at, is_needed=False) or self._answers(at, is_needed=True)
         if not answers:
             raise MissingDataError(
                 f"no source has a price at {at:%Y-%m-%d %H:%M:%S %Z}: "
@@ -390,6 +395,19 @@ class CompositeFeed:
         self._tell(self._serving, serving, "prices")
         self._serving = serving
         return Snapshot(at, quotes, self._rates_at(at))
+
+    def _answers(self, at: datetime, is_needed: bool) -> dict[str, dict[Pair, Quote]]:
+        """What the sources quote, by name; the first alone where it leaves nothing open."""
+        answers: dict[str, dict[Pair, Quote]] = {}
+        is_first = not self._known  # then all are asked, to learn what they have
+        for source in self._prices:
+            if answers and not is_first and not self._wants(answers, at):
+                break
+            found = source.look(at, self._is_stale, is_needed)
+            if found:
+                answers[source.name] = found
+                self._known |= found.keys()
+        return answers
 
     def _forget(self) -> None:
         for source in self._sources:

@@ -104,6 +104,7 @@ class Live(Decider):
     def _see(self, feed: DataFeed, at: datetime) -> tuple[Snapshot, MarketHistory]:
         """Read the market, and make ``at`` the last tick of the clock."""
         snapshot = feed.snapshot(at)
+        self._watch_sources(feed, at)
         known = feed.history(None, at + timedelta(microseconds=1))
         history = known.in_currency(self.broker.account_currency, self.universe)
         self.clock = SteppedClock.until(history, at, self.rebalance)
@@ -340,6 +341,17 @@ class Live(Decider):
         else:
             self.alerts.end(snapshot.at, kind, key, f"the prices of {feed.name} move again")
         return is_frozen
+
+    def _watch_sources(self, feed: DataFeed, at: datetime) -> None:
+        """Alerts of the sources behind a feed that tells how they do: one when a source fails, one when it is back."""
+        health = getattr(feed, "health", None)
+        for source in health() if callable(health) else ():
+            kind, key = AlertKind.FEED_ERROR, f"source {source.name}"
+            if source.failures:
+                message = f"{source.name} is not used: {source.reason}; {feed.name} goes on without it"
+                self.alerts.tell(at, kind, "warning", message, key=key)
+            else:
+                self.alerts.end(at, kind, key, f"{source.name} is in use again")
 
     def _ask_about_orders(self, at: datetime) -> tuple[Sequence[OrderResult], set[str]]:
         """What became of orders without a final outcome, and the instruments where one for the target ended unfilled.

@@ -57,7 +57,11 @@ class Capability(StrEnum):
 
 @runtime_checkable
 class DataFeed(Protocol):
-    """Prices and rates, each with the instant it is from."""
+    """Prices and rates, each with the instant it is from.
+
+    One member is optional. ``health()``: records of the sources behind the feed
+    (:class:`~fxcarry.composite.SourceHealth`), of which the engine alerts.
+    """
 
     @property
     def name(self) -> str:

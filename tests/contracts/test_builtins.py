@@ -9,7 +9,14 @@ from fxcarry.feeds import MemoryFeed
 from fxcarry.plugins import Kind
 from fxcarry.protocols import DataFeed, RiskRule, Strategy
 from fxcarry.testing import FeedSuite, RuleSuite, StrategySuite, market_history
-from fxcarry.testing.builtin import CompositeSuite, ConsoleSuite, FileFeedSuite, SimulatedSuite
+from fxcarry.testing.builtin import (
+    CompositeSuite,
+    ConsoleSuite,
+    FileFeedSuite,
+    RecorderSuite,
+    SimulatedSuite,
+    StoreSuite,
+)
 
 STRATEGIES = (
     "baseline", "carry-momentum-value", "carry-to-volatility", "dollar", "ensemble", "equal-risk",
@@ -34,6 +41,14 @@ class TestFileFeed(FileFeedSuite):
 
 class TestCompositeFeed(CompositeSuite):
     """On the two sources that are shipped."""
+
+
+class TestStoredFeed(StoreSuite):
+    """On the store that is shipped."""
+
+
+class TestRecordingFeed(RecorderSuite):
+    """On the recorder that is shipped."""
 
 
 class TestSimBroker(SimulatedSuite):

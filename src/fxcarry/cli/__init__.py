@@ -13,6 +13,7 @@ import click
 from fxcarry import __version__
 from fxcarry.cli.checking import lookahead, stress, warmup
 from fxcarry.cli.conforming import conformance
+from fxcarry.cli.data import data
 from fxcarry.cli.extending import plugins
 from fxcarry.cli.golive import check
 from fxcarry.cli.looking import carry, roll
@@ -97,7 +98,7 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 
 for _command in (
-    *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, conformance, init, config),
+    *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, conformance, init, config, data),
     *(run, status, financing, plan, apply, pause, reduce, resume, flatten, parity, export, check),
 ):
     cli.add_command(_command)

@@ -13,8 +13,10 @@ from fxcarry.builtins import FileFeedConfig, SimulatedConfig
 from fxcarry.composite import CompositeFeed
 from fxcarry.feeds import FileFeed, MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
-from fxcarry.market import MarketHistory, RateSeries
+from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.protocols import Broker, DataFeed, Notifier
+from fxcarry.store import RecordingFeed, Store, StoredFeed
+from fxcarry.testing import market_history
 from fxcarry.testing.brokers import BrokerSuite
 from fxcarry.testing.feeds import FeedSuite
 from fxcarry.testing.notifiers import NotifierSuite
@@ -70,6 +72,34 @@ class CompositeSuite(FeedSuite):
         one = MarketHistory(times[has_rows], ("EUR", "JPY"), spot[has_rows], "USD", own, interval=interval)
         other = MarketHistory(times + minute, ("EUR", "JPY"), spot * 1.0001, "USD", rates, interval=interval)
         return CompositeFeed([MemoryFeed(one, "one"), MemoryFeed(other, "other")])
+
+
+class StoreSuite(FeedSuite):
+    """A store that an update has filled with half of what there is, and a recorder with the rest."""
+
+    @pytest.fixture
+    def feed(self, tmp_path: Path) -> DataFeed:
+        """120 days, the last 20 of them from snapshots."""
+        source = MemoryFeed(market_history(days=120))
+        times = [from_ns(time) for time in source.history(None, None).times]
+        path = tmp_path / "market.sqlite"
+        store = Store(path)
+        store.update(source, times[100])
+        store.close()
+        recorder = RecordingFeed(source, path)
+        for at in times[100:]:
+            recorder.snapshot(at)
+        recorder.close()
+        return StoredFeed(path)
+
+
+class RecorderSuite(FeedSuite):
+    """A feed of 120 days that is recorded."""
+
+    @pytest.fixture
+    def feed(self, tmp_path: Path) -> DataFeed:
+        """The recorded feed."""
+        return RecordingFeed(MemoryFeed(market_history(days=120)), tmp_path / "market.sqlite")
 
 
 class ConsoleSuite(NotifierSuite):
