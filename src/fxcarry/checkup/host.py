@@ -21,7 +21,13 @@ from fxcarry.checkup.records import Sheet
 from fxcarry.errors import ConfigError
 from fxcarry.secrets import Secret, read_env_file
 
-KNOWN_VARIABLES = ("FXCARRY_LIVE", "FXCARRY_PLUGINS", "FXCARRY_STRICT_PLUGINS", "FXCARRY_TRIALS")
+KNOWN_VARIABLES = (
+    "FXCARRY_LIVE",
+    "FXCARRY_PLUGINS",
+    "FXCARRY_POLICY_RATES",
+    "FXCARRY_STRICT_PLUGINS",
+    "FXCARRY_TRIALS",
+)
 """The variables of the environment that fxcarry reads, besides those that override a key (``FXCARRY__…``)."""
 
 SCARCE, FULL = 1_000_000_000, 100_000_000
