@@ -118,6 +118,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("FXCARRY")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FXCARRY_PLUGINS", "ecb,paper")
+    monkeypatch.setenv("COLUMNS", "120")
     return tmp_path
 
 
