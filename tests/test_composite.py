@@ -544,6 +544,39 @@ def test_no_rate_is_carried_forward_silently(caplog):
     assert "EUR rate: no source has one within its budget; the last, of only, is of 2024-01-01." in notes
 
 
+def test_a_source_of_rates_that_is_down_is_told_and_what_it_gave_stands_within_its_budget(caplog):
+    class Down(MemoryFeed):
+        is_down = False
+        calls = 0
+
+        def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
+            self.calls += 1
+            if self.is_down:
+                raise MissingDataError("fred does not answer")
+            return super().history(start, end)
+
+    prices = rate_feed("prices")
+    rates = Down(rate_feed("fred", EUR=[(0, 0, 0.02)])._history, "fred")
+    feed = CompositeFeed([prices], [rates])
+    assert feed.snapshot(day(10)).rates["EUR"].value == 0.02
+    rates.is_down = True
+    for second in range(30):
+        assert feed.snapshot(day(11) + timedelta(seconds=second)).rates["EUR"].value == 0.02
+    assert rates.calls == 2  # it is paused
+    assert (the(feed, "fred").failures, the(feed, "fred").reason) == (1, "fred does not answer")
+    assert [m for m in warnings(caplog) if "fred" in m] == ["history of fred: not used: fred does not answer"]
+    assert feed.snapshot(day(51)).rates == {}
+    rates.is_down = False
+    feed.snapshot(day(52))
+    assert the(feed, "fred").is_healthy
+
+
+def test_a_source_of_rates_that_never_answered_is_told(caplog):
+    feed = CompositeFeed([rate_feed("prices")], [Hand("fred")])
+    assert feed.snapshot(day(10)).rates == {}
+    assert warnings(caplog) == ["history of fred: not used: fred keeps no history"]
+
+
 def test_a_table_of_changes_is_as_old_as_the_day_it_is_verified_to():
     feed = CompositeFeed([rate_feed("table", verified=day(200), EUR=[(0, 0, 0.02)])], checks=Checks(rate_days=7))
     assert feed.snapshot(day(207)).rates.keys() == {"EUR"}

@@ -148,9 +148,15 @@ class _Source:
         is_still = looks >= _LOOKS and open_minutes(since, at) >= limit
         self.is_frozen = is_still and self.feed.interval < LEAST_DAY
 
-    def history(self, start: datetime | None, end: datetime | None, now: datetime | None) -> MarketHistory | None:
-        """Its rows, or those it gave last where it gives none, or None; asked only once for what ends at ``now``."""
-        if self._past is not None and self._past[:2] == (start, end) and end is not None and end == now:
+    def history(
+        self, start: datetime | None, end: datetime | None, now: datetime | None, *, must: bool = False
+    ) -> MarketHistory | None:
+        """Its rows, or those it gave last where it gives none, or None; asked only once for what ends at ``now``.
+
+        That it has none is a failure at ``now`` only, and where it had some before or ``must`` have.
+        """
+        is_now = end is not None and end == now
+        if self._past is not None and self._past[:2] == (start, end) and is_now:
             return self._past[2]
         if end is None or not self.rows.is_paused(end):
             try:
@@ -161,13 +167,12 @@ class _Source:
                 if end is not None:
                     self.rows.succeed(end - _TICK)
                 return found
-            except MissingDataError as error:  # may be right: it has nothing there
-                self.rows.reason = _reason(error)
             except Exception as error:  # whatever a source does, the next one is there for it
-                if end is None:
+                is_empty = isinstance(error, MissingDataError) and not (is_now and (must or self._past is not None))
+                if end is None or is_empty:
                     self.rows.reason = _reason(error)
                 else:
-                    self.rows.fail(end, _reason(error))
+                    self.rows.fail(end - _TICK, _reason(error))
         if self._past is None or not (self._past[0] is None or (start is not None and self._past[0] <= start)):
             return None
         known = self._past[2].between(start, end)
@@ -263,14 +268,6 @@ class Checks:
             if not days > 0:
                 raise ConfigError(f"source_rate_days of {name} is {days}", hint="give a number > 0")
 
-    def limit(self, last: _Accepted, as_of: datetime) -> float:
-        """How far (in logarithms) a quote of ``as_of`` may be from the last that was served."""
-        limit, elapsed = self.jump, sum(minutes for _, minutes in last.moves)
-        if len(last.moves) >= _LEAST_MOVES and elapsed > 0:
-            variance = sum(move * move for move, _ in last.moves) / elapsed * 15
-            limit = min(limit, max(self.sigmas * sqrt(variance), self.tolerance))
-        return limit * sqrt(max(open_minutes(last.quote.as_of, as_of) / 15, 1.0))
-
 
 class CompositeFeed:
     """A DataFeed over ordered sources of prices and of rates, each any DataFeed (``rates`` empty: those of prices).
@@ -320,6 +317,7 @@ class CompositeFeed:
         self._prices = [made[key] for key in dict.fromkeys(map(id, prices))]
         self._rates = [made[key] for key in dict.fromkeys(map(id, rates or prices))]
         self._sources = list(made.values())
+        self._has_rates = bool(rates)
         unknown = sorted(self.checks.source_rate_days.keys() - {source.name for source in self._rates})
         if unknown:
             known = ", ".join(source.name for source in self._rates)
@@ -434,9 +432,18 @@ class CompositeFeed:
                 return True
         return False
 
+    def _limit(self, last: _Accepted, as_of: datetime) -> float:
+        """How far (in logarithms) a quote of ``as_of`` may be from the last that was served."""
+        checks = self.checks
+        limit, elapsed = checks.jump, sum(minutes for _, minutes in last.moves)
+        if len(last.moves) >= _LEAST_MOVES and elapsed > 0:
+            variance = sum(move * move for move, _ in last.moves) / elapsed * 15
+            limit = min(limit, max(checks.sigmas * sqrt(variance), checks.tolerance))
+        return limit * sqrt(max(open_minutes(last.quote.as_of, as_of) / 15, 1.0))
+
     def _is_spike(self, pair: Pair, quote: Quote) -> bool:
         last = self._accepted.get(pair)
-        return last is not None and _distance(quote, last.quote) > self.checks.limit(last, quote.as_of)
+        return last is not None and _distance(quote, last.quote) > self._limit(last, quote.as_of)
 
     def _choose(
         self, pair: Pair, answers: Mapping[str, Mapping[Pair, Quote]], at: datetime
@@ -589,7 +596,7 @@ class CompositeFeed:
         notes: list[str] = []
         told: dict[str, list[_Told]] = {}
         for source in self._rates:
-            found = source.history(None, end, self._now)
+            found = source.history(None, end, self._now, must=self._has_rates)
             if found is None:
                 notes.append(f"No rates of {source.name}: {source.rows.reason}.")
                 continue
@@ -638,13 +645,8 @@ class _Told:
             known = np.maximum(known, to_ns(self.verified))
         object.__setattr__(self, "until", known + np.timedelta64(int(self.days * 86400e6), "us").astype("m8[ns]"))
 
-    def row(self, at: np.datetime64) -> int | None:
-        """The row in force at an instant, None where there is none or it has stood too long."""
-        position = int(np.searchsorted(self.usable, at, "right")) - 1
-        return None if position < 0 or at > self.until[position] else int(self.best[position])
-
     def rows(self, at: TimeArray) -> _Rows:
-        """:meth:`row` at each instant, -1 for None."""
+        """The row in force at each instant, -1 where there is none or it has stood too long."""
         position = np.searchsorted(self.usable, at, "right") - 1
         is_there = (position >= 0) & (at <= self.until[position])
         return np.where(is_there, self.best[position], -1)
