@@ -637,3 +637,37 @@ def test_sources_of_one_name_are_told_apart_and_one_feed_is_one_source():
 def test_a_wrong_setting_says_so(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def configured(text: str) -> Any:
+    import tomllib
+
+    from fxcarry import plugins
+    from fxcarry.config import structure
+
+    return structure(tomllib.loads(text), plugins.load({}))
+
+
+def test_a_configuration_makes_it_and_a_table_that_is_there_twice_is_one_feed():
+    from fxcarry.build import feed_of
+
+    one, other = ('use = "file"\nprices = "a.csv"\n', 'use = "file"\nprices = "b.csv"\n')
+    config = configured(
+        '[feed]\nuse = "composite"\nnumeraire = "EUR"\nminutes = 5\npair_minutes = { USDTRY = 240 }\n'
+        f"[[feed.prices]]\n{one}[[feed.prices]]\n{other}[[feed.rates]]\n{other}"
+    )
+    feed: Any = feed_of(config)
+    assert [record.name for record in feed.health()] == ["file", "file #2"]
+    assert feed._rates == feed._prices[1:]
+    assert feed.checks == Checks(minutes=5, pair_minutes={"USDTRY": 240})
+    assert feed.numeraire == "EUR"
+
+
+def test_wrong_checks_in_a_configuration_are_told_with_their_place():
+    source = '[[feed.prices]]\nuse = "file"\nprices = "a.csv"\n'
+    with pytest.raises(ConfigError, match=r"feed\.composite: minutes is -1"):
+        configured(f'[feed]\nuse = "composite"\nminutes = -1\n{source}')
+    with pytest.raises(ConfigError, match=r"feed\.composite: no source of prices"):
+        configured('[feed]\nuse = "composite"\nprices = []\n')
+    with pytest.raises(ConfigError, match=r"feed\.composite\.prices: required"):
+        configured('[feed]\nuse = "composite"\n')
