@@ -529,6 +529,7 @@ def test_each_currency_has_the_rate_of_the_first_source_within_its_budget(caplog
         121: (0.04, "second"),
         200: (0.04, "second"),
     }
+    assert (got[20]["EUR"].as_of, got[20]["EUR"].available_at) == (day(0), day(10))  # older than what was served
     assert "rates of EUR are from second now, no longer from first" in warnings(caplog)
     assert {r.name: r.rates for r in feed.health()} == {"first": ("USD",), "second": ("EUR",)}
     notes = feed.history(None, day(200)).notes

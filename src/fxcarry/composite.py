@@ -579,17 +579,22 @@ class CompositeFeed:
 
     def _rates_at(self, at: datetime) -> dict[str, Rate]:
         series, serving, _, _ = self._spliced(at + _TICK)
-        self._tell(self._rate_serving, serving, "rates")
-        lost = sorted(self._rate_serving.keys() - serving.keys())
+        names = {currency: told.name for currency, told in serving.items()}
+        self._tell(self._rate_serving, names, "rates")
+        lost = sorted(self._rate_serving.keys() - names.keys())
         if lost:
             _LOG.warning("rates of %s: no source has one within its budget", ", ".join(lost))
-        self._rate_serving = serving
-        known = {currency: series[currency].get(at) for currency in serving}
-        return {currency: rate for currency, rate in known.items() if rate is not None}
+        self._rate_serving = names
+        rates = {}
+        for currency, told in serving.items():
+            spliced, own = series[currency].get(at), told.series.get(at)
+            if spliced is not None and own is not None:  # its own dates: those of a splice are later
+                rates[currency] = attrs.evolve(spliced, as_of=own.as_of, available_at=own.available_at)
+        return rates
 
     def _spliced(
         self, end: datetime | None
-    ) -> tuple[dict[str, RateSeries], dict[str, str], datetime | None, list[str]]:
+    ) -> tuple[dict[str, RateSeries], dict[str, _Told], datetime | None, list[str]]:
         """Each currency's rates, who serves it at the end, the day up to which those from tables of changes are
         verified, and what to say.
         """
@@ -613,7 +618,7 @@ class CompositeFeed:
             rates[currency], now, said = spliced
             notes.extend(said)
             if now is not None:
-                serving[currency] = now.name
+                serving[currency] = now
                 if now.verified is not None:
                     verified.append(now.verified)
         return rates, serving, min(verified, default=None), notes
@@ -672,43 +677,42 @@ def _splice(
         target = day_count(currency)
     except MissingDataError:
         target = sources[0].series.day_count
-    rows: list[tuple[np.datetime64, np.datetime64, float]] = []
-    splices: list[str] = []
-    now: tuple[int, int] | None = None
-    newest = np.datetime64("1677-09-22", "ns")
-    for event, index, row in zip(events, first.tolist(), by_source[first, np.arange(len(events))].tolist()):
-        if index < 0 or (index, row) == now:
-            continue
-        source = sources[index]
-        if now is not None and index != now[0]:
-            splices.append(f"{source.name} from {str(event)[:10]}")
-        series = source.series
-        as_of, available_at = series.as_of[row], series.available_at[row]
-        if max(as_of, available_at) != event or as_of < newest:
-            as_of, available_at = max(as_of, newest), event
-        value = float(series.value[row])
-        rows.append((as_of, available_at, value if series.day_count == target else value * target / series.day_count))
-        newest, now = as_of, (index, row)
-    if now is None:
+    served = np.flatnonzero(first >= 0)
+    if not len(served):
         return None
+    index, row = first[served], by_source[first[served], served]
+    is_new = np.ones(len(served), bool)
+    is_new[1:] = (index[1:] != index[:-1]) | (row[1:] != row[:-1])
+    index, row, events = index[is_new], row[is_new], events[served[is_new]]
+    as_of, known_at = events.copy(), events.copy()
+    value = np.empty(len(events))
+    for n, source in enumerate(sources):
+        own, series = row[index == n], source.series
+        as_of[index == n], known_at[index == n] = series.as_of[own], series.available_at[own]
+        told = series.value[own]
+        value[index == n] = told if series.day_count == target else told * target / series.day_count
+    newest = np.maximum.accumulate(as_of)  # a later row must be for a later day to be the one in force
+    is_moved = (as_of != newest) | (np.maximum(as_of, known_at) != events)
+    known_at = np.where(is_moved, events, known_at)
+    turns = np.flatnonzero(index[1:] != index[:-1]) + 1
+    splices = [f"{sources[index[n]].name} from {str(events[n])[:10]}" for n in turns.tolist()]
     serving = sources[int(first[-1])] if first[-1] >= 0 else None
-    ended = sources[now[0]]
+    ended = sources[int(index[-1])]
     notes = []
     if splices:
         shown = "; ".join(splices if len(splices) <= 3 else [*splices[:1], f"… {len(splices) - 2} more", splices[-1]])
-        started = sources[int(first[first >= 0][0])].name
+        started = sources[int(index[0])].name
         notes.append(f"{currency} rate: {started}, then {shown}.")
     if serving is None:
         notes.append(
             f"{currency} rate: no source has one within its budget; the last, of {ended.name}, is of "
-            f"{from_ns(ended.series.as_of[now[1]]):%Y-%m-%d}."
+            f"{from_ns(ended.series.as_of[int(row[-1])]):%Y-%m-%d}."
         )
-    columns = [np.array(column) for column in zip(*rows)]
     made = RateSeries(
         currency,
-        columns[0].astype("datetime64[ns]"),
-        columns[1].astype("datetime64[ns]"),
-        columns[2].astype(float),
+        newest,
+        known_at,
+        value,
         target,
         ended.series.tenor,
         f"{ended.name}: {ended.series.source}" if ended.series.source else ended.name,
