@@ -214,6 +214,20 @@ def test_a_daily_source_may_be_a_day_old(two):
     assert served(feed)["two"] == ()
 
 
+def test_a_slower_source_does_not_take_a_price_back(one):
+    """The broker has been down for minutes: its last price is better than a fixing of this morning."""
+    daily = Hand("daily", mid=1.1003, interval=timedelta(days=1))
+    daily.say = lambda at: daily.usual(T0 - timedelta(hours=5))
+    feed = CompositeFeed([one, daily])
+    feed.snapshot(T0)
+    one.say = fails(OSError("down"))
+    for at in (T0 + MINUTE, T0 + 90 * MINUTE):
+        assert feed.snapshot(at).quotes == one.usual(T0)
+    noon = T0 + 100 * MINUTE
+    daily.say = lambda at: daily.usual(noon)
+    assert feed.snapshot(T0 + 120 * MINUTE).quotes == daily.usual(noon)
+
+
 def test_where_all_are_old_the_newest_stands_with_its_age(feed, one, two):
     feed.snapshot(T0)
     one.say, two.say = (lambda at: one.usual(T0)), (lambda at: two.usual(T0 + MINUTE))

@@ -273,10 +273,10 @@ class CompositeFeed:
     """A DataFeed over ordered sources of prices and of rates, each any DataFeed (``rates`` empty: those of prices).
 
     **Snapshots.** A pair is served by the first source whose quote is within its budget and no unconfirmed spike (see
-    :class:`Checks`). Where no quote is within its budget, the newest there is stands, with its own ``as_of``, so that
-    what is held can be valued and a :class:`~fxcarry.risk.Staleness` rule sees its age. While a spike waits to be
-    confirmed, the last price served stands. Pairs are in market order; a currency that a source quotes only through a
-    third one is crossed into ``numeraire``.
+    :class:`Checks`). Where no quote is within its budget, or none is newer than the last one served, the newest there
+    is stands, with its own ``as_of``, so that what is held can be valued and a :class:`~fxcarry.risk.Staleness` rule
+    sees its age. While a spike waits to be confirmed, the last price served stands. Pairs are in market order; a
+    currency that a source quotes only through a third one is crossed into ``numeraire``.
 
     **History.** A currency's row of a source is served where no source before it has a quote of that currency within
     its budget at that instant, frozen rows not counted. That depends on nothing later than the row, nor on how healthy
@@ -449,12 +449,14 @@ class CompositeFeed:
         self, pair: Pair, answers: Mapping[str, Mapping[Pair, Quote]], at: datetime
     ) -> tuple[str, Quote] | None:
         found = [(s, answers[s.name][pair]) for s in self._prices if pair in answers.get(s.name, ())]
+        last = self._accepted.get(pair)
         fresh = [(s, q) for s, q in found if not self._is_stale(s, pair, q, at)]
         for source, quote in fresh:
+            if last is not None and quote.as_of < last.quote.as_of:
+                continue  # a slower source does not take a price back
             others = [q for s, q in fresh if s is not source]
             if self._accepts(pair, source, quote, others):
                 return source.name, quote
-        last = self._accepted.get(pair)
         old = [] if last is None else [(last.source, last.quote)]
         if not fresh:  # nobody doubts these; they are only old
             old += [(s.name, q) for s, q in found if not self._is_spike(pair, q)]
