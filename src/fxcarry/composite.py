@@ -280,8 +280,9 @@ class CompositeFeed:
 
     **History.** A currency's row of a source is served where no source before it has a quote of that currency within
     its budget at that instant, frozen rows not counted. That depends on nothing later than the row, nor on how healthy
-    a source is: one that does not answer now keeps the rows it gave before. Rows are as the sources give them; spikes
-    are held back in snapshots only, since a row of the past has no second look.
+    a source is: one that does not answer now keeps the rows it gave before (until the process ends: then they are
+    missing until it answers again, and the notes say so). Rows are as the sources give them; spikes are held back in
+    snapshots only, since a row of the past has no second look.
 
     **Rates.** A currency's rate at an instant is that of the first source that has one within its budget then; both
     snapshots and history show it, in the currency's own day count. Where no source has one, a snapshot has none, and a
