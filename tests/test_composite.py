@@ -214,6 +214,20 @@ def test_a_daily_source_may_be_a_day_old(two):
     assert served(feed)["two"] == ()
 
 
+def test_a_slower_source_does_not_take_a_price_back(one):
+    """The broker has been down for minutes: its last price is better than a fixing of this morning."""
+    daily = Hand("daily", mid=1.1003, interval=timedelta(days=1))
+    daily.say = lambda at: daily.usual(T0 - timedelta(hours=5))
+    feed = CompositeFeed([one, daily])
+    feed.snapshot(T0)
+    one.say = fails(OSError("down"))
+    for at in (T0 + MINUTE, T0 + 90 * MINUTE):
+        assert feed.snapshot(at).quotes == one.usual(T0)
+    noon = T0 + 100 * MINUTE
+    daily.say = lambda at: daily.usual(noon)
+    assert feed.snapshot(T0 + 120 * MINUTE).quotes == daily.usual(noon)
+
+
 def test_where_all_are_old_the_newest_stands_with_its_age(feed, one, two):
     feed.snapshot(T0)
     one.say, two.say = (lambda at: one.usual(T0)), (lambda at: two.usual(T0 + MINUTE))
@@ -529,6 +543,7 @@ def test_each_currency_has_the_rate_of_the_first_source_within_its_budget(caplog
         121: (0.04, "second"),
         200: (0.04, "second"),
     }
+    assert (got[20]["EUR"].as_of, got[20]["EUR"].available_at) == (day(0), day(10))  # older than what was served
     assert "rates of EUR are from second now, no longer from first" in warnings(caplog)
     assert {r.name: r.rates for r in feed.health()} == {"first": ("USD",), "second": ("EUR",)}
     notes = feed.history(None, day(200)).notes
@@ -542,6 +557,39 @@ def test_no_rate_is_carried_forward_silently(caplog):
     assert "rates of EUR: no source has one within its budget" in warnings(caplog)
     notes = feed.history(None, day(52)).notes
     assert "EUR rate: no source has one within its budget; the last, of only, is of 2024-01-01." in notes
+
+
+def test_a_source_of_rates_that_is_down_is_told_and_what_it_gave_stands_within_its_budget(caplog):
+    class Down(MemoryFeed):
+        is_down = False
+        calls = 0
+
+        def history(self, start: datetime | None, end: datetime | None) -> MarketHistory:
+            self.calls += 1
+            if self.is_down:
+                raise MissingDataError("fred does not answer")
+            return super().history(start, end)
+
+    prices = rate_feed("prices")
+    rates = Down(rate_feed("fred", EUR=[(0, 0, 0.02)])._history, "fred")
+    feed = CompositeFeed([prices], [rates])
+    assert feed.snapshot(day(10)).rates["EUR"].value == 0.02
+    rates.is_down = True
+    for second in range(30):
+        assert feed.snapshot(day(11) + timedelta(seconds=second)).rates["EUR"].value == 0.02
+    assert rates.calls == 2  # it is paused
+    assert (the(feed, "fred").failures, the(feed, "fred").reason) == (1, "fred does not answer")
+    assert [m for m in warnings(caplog) if "fred" in m] == ["history of fred: not used: fred does not answer"]
+    assert feed.snapshot(day(51)).rates == {}
+    rates.is_down = False
+    feed.snapshot(day(52))
+    assert the(feed, "fred").is_healthy
+
+
+def test_a_source_of_rates_that_never_answered_is_told(caplog):
+    feed = CompositeFeed([rate_feed("prices")], [Hand("fred")])
+    assert feed.snapshot(day(10)).rates == {}
+    assert warnings(caplog) == ["history of fred: not used: fred keeps no history"]
 
 
 def test_a_table_of_changes_is_as_old_as_the_day_it_is_verified_to():
@@ -604,3 +652,37 @@ def test_sources_of_one_name_are_told_apart_and_one_feed_is_one_source():
 def test_a_wrong_setting_says_so(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def configured(text: str) -> Any:
+    import tomllib
+
+    from fxcarry import plugins
+    from fxcarry.config import structure
+
+    return structure(tomllib.loads(text), plugins.load({}))
+
+
+def test_a_configuration_makes_it_and_a_table_that_is_there_twice_is_one_feed():
+    from fxcarry.build import feed_of
+
+    one, other = ('use = "file"\nprices = "a.csv"\n', 'use = "file"\nprices = "b.csv"\n')
+    config = configured(
+        '[feed]\nuse = "composite"\nnumeraire = "EUR"\nminutes = 5\npair_minutes = { USDTRY = 240 }\n'
+        f"[[feed.prices]]\n{one}[[feed.prices]]\n{other}[[feed.rates]]\n{other}"
+    )
+    feed: Any = feed_of(config)
+    assert [record.name for record in feed.health()] == ["file", "file #2"]
+    assert feed._rates == feed._prices[1:]
+    assert feed.checks == Checks(minutes=5, pair_minutes={"USDTRY": 240})
+    assert feed.numeraire == "EUR"
+
+
+def test_wrong_checks_in_a_configuration_are_told_with_their_place():
+    source = '[[feed.prices]]\nuse = "file"\nprices = "a.csv"\n'
+    with pytest.raises(ConfigError, match=r"feed\.composite: minutes is -1"):
+        configured(f'[feed]\nuse = "composite"\nminutes = -1\n{source}')
+    with pytest.raises(ConfigError, match=r"feed\.composite: no source of prices"):
+        configured('[feed]\nuse = "composite"\nprices = []\n')
+    with pytest.raises(ConfigError, match=r"feed\.composite\.prices: required"):
+        configured('[feed]\nuse = "composite"\n')

@@ -93,9 +93,21 @@ class CompositeConfig:
     pause: float = 60.0
     longest_pause: float = 3600.0
 
+    def __attrs_post_init__(self) -> None:
+        if not self.prices:
+            raise ConfigError("no source of prices", hint="write one or more [[feed.prices]]")
+        self.checks()
+
+    def checks(self) -> Any:
+        """The keys that are those of :class:`~fxcarry.composite.Checks`."""
+        from fxcarry.composite import Checks
+
+        own = {a.name: getattr(self, a.name) for a in attrs.fields(Checks)}
+        return Checks(**{name: value for name, value in own.items() if value is not None})
+
 
 def _composite(settings: CompositeConfig) -> Any:
-    from fxcarry.composite import Checks, CompositeFeed
+    from fxcarry.composite import CompositeFeed
 
     made: list[tuple[FeedSection, Any]] = []
 
@@ -107,9 +119,7 @@ def _composite(settings: CompositeConfig) -> Any:
         return made[-1][1]
 
     prices, rates = [feed(s) for s in settings.prices], [feed(s) for s in settings.rates]
-    own = {a.name: getattr(settings, a.name) for a in attrs.fields(Checks)}
-    checks = Checks(**{name: value for name, value in own.items() if value is not None})
-    return CompositeFeed(prices, rates, numeraire=settings.numeraire, checks=checks)
+    return CompositeFeed(prices, rates, numeraire=settings.numeraire, checks=settings.checks())
 
 
 @attrs.frozen(kw_only=True)

@@ -148,9 +148,15 @@ class _Source:
         is_still = looks >= _LOOKS and open_minutes(since, at) >= limit
         self.is_frozen = is_still and self.feed.interval < LEAST_DAY
 
-    def history(self, start: datetime | None, end: datetime | None, now: datetime | None) -> MarketHistory | None:
-        """Its rows, or those it gave last where it gives none, or None; asked only once for what ends at ``now``."""
-        if self._past is not None and self._past[:2] == (start, end) and end is not None and end == now:
+    def history(
+        self, start: datetime | None, end: datetime | None, now: datetime | None, *, must: bool = False
+    ) -> MarketHistory | None:
+        """Its rows, or those it gave last where it gives none, or None; asked only once for what ends at ``now``.
+
+        That it has none is a failure at ``now`` only, and where it had some before or ``must`` have.
+        """
+        is_now = end is not None and end == now
+        if self._past is not None and self._past[:2] == (start, end) and is_now:
             return self._past[2]
         if end is None or not self.rows.is_paused(end):
             try:
@@ -161,13 +167,12 @@ class _Source:
                 if end is not None:
                     self.rows.succeed(end - _TICK)
                 return found
-            except MissingDataError as error:  # may be right: it has nothing there
-                self.rows.reason = _reason(error)
             except Exception as error:  # whatever a source does, the next one is there for it
-                if end is None:
+                is_empty = isinstance(error, MissingDataError) and not (is_now and (must or self._past is not None))
+                if end is None or is_empty:
                     self.rows.reason = _reason(error)
                 else:
-                    self.rows.fail(end, _reason(error))
+                    self.rows.fail(end - _TICK, _reason(error))
         if self._past is None or not (self._past[0] is None or (start is not None and self._past[0] <= start)):
             return None
         known = self._past[2].between(start, end)
@@ -263,28 +268,21 @@ class Checks:
             if not days > 0:
                 raise ConfigError(f"source_rate_days of {name} is {days}", hint="give a number > 0")
 
-    def limit(self, last: _Accepted, as_of: datetime) -> float:
-        """How far (in logarithms) a quote of ``as_of`` may be from the last that was served."""
-        limit, elapsed = self.jump, sum(minutes for _, minutes in last.moves)
-        if len(last.moves) >= _LEAST_MOVES and elapsed > 0:
-            variance = sum(move * move for move, _ in last.moves) / elapsed * 15
-            limit = min(limit, max(self.sigmas * sqrt(variance), self.tolerance))
-        return limit * sqrt(max(open_minutes(last.quote.as_of, as_of) / 15, 1.0))
-
 
 class CompositeFeed:
     """A DataFeed over ordered sources of prices and of rates, each any DataFeed (``rates`` empty: those of prices).
 
     **Snapshots.** A pair is served by the first source whose quote is within its budget and no unconfirmed spike (see
-    :class:`Checks`). Where no quote is within its budget, the newest there is stands, with its own ``as_of``, so that
-    what is held can be valued and a :class:`~fxcarry.risk.Staleness` rule sees its age. While a spike waits to be
-    confirmed, the last price served stands. Pairs are in market order; a currency that a source quotes only through a
-    third one is crossed into ``numeraire``.
+    :class:`Checks`). Where no quote is within its budget, or none is newer than the last one served, the newest there
+    is stands, with its own ``as_of``, so that what is held can be valued and a :class:`~fxcarry.risk.Staleness` rule
+    sees its age. While a spike waits to be confirmed, the last price served stands. Pairs are in market order; a
+    currency that a source quotes only through a third one is crossed into ``numeraire``.
 
     **History.** A currency's row of a source is served where no source before it has a quote of that currency within
     its budget at that instant, frozen rows not counted. That depends on nothing later than the row, nor on how healthy
-    a source is: one that does not answer now keeps the rows it gave before. Rows are as the sources give them; spikes
-    are held back in snapshots only, since a row of the past has no second look.
+    a source is: one that does not answer now keeps the rows it gave before (until the process ends: then they are
+    missing until it answers again, and the notes say so). Rows are as the sources give them; spikes are held back in
+    snapshots only, since a row of the past has no second look.
 
     **Rates.** A currency's rate at an instant is that of the first source that has one within its budget then; both
     snapshots and history show it, in the currency's own day count. Where no source has one, a snapshot has none, and a
@@ -320,6 +318,7 @@ class CompositeFeed:
         self._prices = [made[key] for key in dict.fromkeys(map(id, prices))]
         self._rates = [made[key] for key in dict.fromkeys(map(id, rates or prices))]
         self._sources = list(made.values())
+        self._has_rates = bool(rates)
         unknown = sorted(self.checks.source_rate_days.keys() - {source.name for source in self._rates})
         if unknown:
             known = ", ".join(source.name for source in self._rates)
@@ -434,20 +433,31 @@ class CompositeFeed:
                 return True
         return False
 
+    def _limit(self, last: _Accepted, as_of: datetime) -> float:
+        """How far (in logarithms) a quote of ``as_of`` may be from the last that was served."""
+        checks = self.checks
+        limit, elapsed = checks.jump, sum(minutes for _, minutes in last.moves)
+        if len(last.moves) >= _LEAST_MOVES and elapsed > 0:
+            variance = sum(move * move for move, _ in last.moves) / elapsed * 15
+            limit = min(limit, max(checks.sigmas * sqrt(variance), checks.tolerance))
+        return limit * sqrt(max(open_minutes(last.quote.as_of, as_of) / 15, 1.0))
+
     def _is_spike(self, pair: Pair, quote: Quote) -> bool:
         last = self._accepted.get(pair)
-        return last is not None and _distance(quote, last.quote) > self.checks.limit(last, quote.as_of)
+        return last is not None and _distance(quote, last.quote) > self._limit(last, quote.as_of)
 
     def _choose(
         self, pair: Pair, answers: Mapping[str, Mapping[Pair, Quote]], at: datetime
     ) -> tuple[str, Quote] | None:
         found = [(s, answers[s.name][pair]) for s in self._prices if pair in answers.get(s.name, ())]
+        last = self._accepted.get(pair)
         fresh = [(s, q) for s, q in found if not self._is_stale(s, pair, q, at)]
         for source, quote in fresh:
+            if last is not None and quote.as_of < last.quote.as_of:
+                continue  # a slower source does not take a price back
             others = [q for s, q in fresh if s is not source]
             if self._accepts(pair, source, quote, others):
                 return source.name, quote
-        last = self._accepted.get(pair)
         old = [] if last is None else [(last.source, last.quote)]
         if not fresh:  # nobody doubts these; they are only old
             old += [(s.name, q) for s, q in found if not self._is_spike(pair, q)]
@@ -572,24 +582,29 @@ class CompositeFeed:
 
     def _rates_at(self, at: datetime) -> dict[str, Rate]:
         series, serving, _, _ = self._spliced(at + _TICK)
-        self._tell(self._rate_serving, serving, "rates")
-        lost = sorted(self._rate_serving.keys() - serving.keys())
+        names = {currency: told.name for currency, told in serving.items()}
+        self._tell(self._rate_serving, names, "rates")
+        lost = sorted(self._rate_serving.keys() - names.keys())
         if lost:
             _LOG.warning("rates of %s: no source has one within its budget", ", ".join(lost))
-        self._rate_serving = serving
-        known = {currency: series[currency].get(at) for currency in serving}
-        return {currency: rate for currency, rate in known.items() if rate is not None}
+        self._rate_serving = names
+        rates = {}
+        for currency, told in serving.items():
+            spliced, own = series[currency].get(at), told.series.get(at)
+            if spliced is not None and own is not None:  # its own dates: those of a splice are later
+                rates[currency] = attrs.evolve(spliced, as_of=own.as_of, available_at=own.available_at)
+        return rates
 
     def _spliced(
         self, end: datetime | None
-    ) -> tuple[dict[str, RateSeries], dict[str, str], datetime | None, list[str]]:
+    ) -> tuple[dict[str, RateSeries], dict[str, _Told], datetime | None, list[str]]:
         """Each currency's rates, who serves it at the end, the day up to which those from tables of changes are
         verified, and what to say.
         """
         notes: list[str] = []
         told: dict[str, list[_Told]] = {}
         for source in self._rates:
-            found = source.history(None, end, self._now)
+            found = source.history(None, end, self._now, must=self._has_rates)
             if found is None:
                 notes.append(f"No rates of {source.name}: {source.rows.reason}.")
                 continue
@@ -606,7 +621,7 @@ class CompositeFeed:
             rates[currency], now, said = spliced
             notes.extend(said)
             if now is not None:
-                serving[currency] = now.name
+                serving[currency] = now
                 if now.verified is not None:
                     verified.append(now.verified)
         return rates, serving, min(verified, default=None), notes
@@ -638,13 +653,8 @@ class _Told:
             known = np.maximum(known, to_ns(self.verified))
         object.__setattr__(self, "until", known + np.timedelta64(int(self.days * 86400e6), "us").astype("m8[ns]"))
 
-    def row(self, at: np.datetime64) -> int | None:
-        """The row in force at an instant, None where there is none or it has stood too long."""
-        position = int(np.searchsorted(self.usable, at, "right")) - 1
-        return None if position < 0 or at > self.until[position] else int(self.best[position])
-
     def rows(self, at: TimeArray) -> _Rows:
-        """:meth:`row` at each instant, -1 for None."""
+        """The row in force at each instant, -1 where there is none or it has stood too long."""
         position = np.searchsorted(self.usable, at, "right") - 1
         is_there = (position >= 0) & (at <= self.until[position])
         return np.where(is_there, self.best[position], -1)
@@ -670,43 +680,42 @@ def _splice(
         target = day_count(currency)
     except MissingDataError:
         target = sources[0].series.day_count
-    rows: list[tuple[np.datetime64, np.datetime64, float]] = []
-    splices: list[str] = []
-    now: tuple[int, int] | None = None
-    newest = np.datetime64("1677-09-22", "ns")
-    for event, index, row in zip(events, first.tolist(), by_source[first, np.arange(len(events))].tolist()):
-        if index < 0 or (index, row) == now:
-            continue
-        source = sources[index]
-        if now is not None and index != now[0]:
-            splices.append(f"{source.name} from {str(event)[:10]}")
-        series = source.series
-        as_of, available_at = series.as_of[row], series.available_at[row]
-        if max(as_of, available_at) != event or as_of < newest:
-            as_of, available_at = max(as_of, newest), event
-        value = float(series.value[row])
-        rows.append((as_of, available_at, value if series.day_count == target else value * target / series.day_count))
-        newest, now = as_of, (index, row)
-    if now is None:
+    served = np.flatnonzero(first >= 0)
+    if not len(served):
         return None
+    index, row = first[served], by_source[first[served], served]
+    is_new = np.ones(len(served), bool)
+    is_new[1:] = (index[1:] != index[:-1]) | (row[1:] != row[:-1])
+    index, row, events = index[is_new], row[is_new], events[served[is_new]]
+    as_of, known_at = events.copy(), events.copy()
+    value = np.empty(len(events))
+    for n, source in enumerate(sources):
+        own, series = row[index == n], source.series
+        as_of[index == n], known_at[index == n] = series.as_of[own], series.available_at[own]
+        told = series.value[own]
+        value[index == n] = told if series.day_count == target else told * target / series.day_count
+    newest = np.maximum.accumulate(as_of)  # a later row must be for a later day to be the one in force
+    is_moved = (as_of != newest) | (np.maximum(as_of, known_at) != events)
+    known_at = np.where(is_moved, events, known_at)
+    turns = np.flatnonzero(index[1:] != index[:-1]) + 1
+    splices = [f"{sources[index[n]].name} from {str(events[n])[:10]}" for n in turns.tolist()]
     serving = sources[int(first[-1])] if first[-1] >= 0 else None
-    ended = sources[now[0]]
+    ended = sources[int(index[-1])]
     notes = []
     if splices:
         shown = "; ".join(splices if len(splices) <= 3 else [*splices[:1], f"… {len(splices) - 2} more", splices[-1]])
-        started = sources[int(first[first >= 0][0])].name
+        started = sources[int(index[0])].name
         notes.append(f"{currency} rate: {started}, then {shown}.")
     if serving is None:
         notes.append(
             f"{currency} rate: no source has one within its budget; the last, of {ended.name}, is of "
-            f"{from_ns(ended.series.as_of[now[1]]):%Y-%m-%d}."
+            f"{from_ns(ended.series.as_of[int(row[-1])]):%Y-%m-%d}."
         )
-    columns = [np.array(column) for column in zip(*rows)]
     made = RateSeries(
         currency,
-        columns[0].astype("datetime64[ns]"),
-        columns[1].astype("datetime64[ns]"),
-        columns[2].astype(float),
+        newest,
+        known_at,
+        value,
         target,
         ended.series.tenor,
         f"{ended.name}: {ended.series.source}" if ended.series.source else ended.name,
