@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -555,8 +556,26 @@ def test_no_rate_is_carried_forward_silently(caplog):
     assert feed.snapshot(day(50)).rates.keys() == {"EUR", "USD"}
     assert feed.snapshot(day(51)).rates.keys() == {"USD"}
     assert "rates of EUR: no source has one within its budget" in warnings(caplog)
-    notes = feed.history(None, day(52)).notes
-    assert "EUR rate: no source has one within its budget; the last, of only, is of 2024-01-01." in notes
+    history = feed.history(None, day(52))
+    last = "EUR rate: none now, no source has one within its budget; the last, of only, was of 2024-01-01."
+    assert last in history.notes
+    euro = history.rates["EUR"]
+    assert [euro.get(day(n)) is None for n in (0, 50, 51, 200)] == [False, False, True, True]
+    assert np.isnan(euro.values(np.array(["2024-03-01"], "datetime64[ns]"))).all()
+
+
+def test_a_rate_whose_source_says_it_is_too_old_is_the_next_ones():
+    series = RateSeries.of("EUR", [(day(0), day(0), 0.02)])
+    ends = attrs.evolve(series, until=np.array(["2024-01-11"], "datetime64[ns]"))
+    first = rate_feed("first")
+    first._history = attrs.evolve(first._history, rates={"EUR": ends})
+    second = rate_feed("second", EUR=[(1, 1, 0.03)])
+    feed = CompositeFeed([first], [first, second])
+    assert [feed.snapshot(day(n)).rates["EUR"].value for n in (9, 10, 51)] == [0.02, 0.03, 0.03]
+    assert "EUR" not in feed.snapshot(day(52)).rates
+    euro = feed.history(None, day(60)).rates["EUR"]
+    known = [euro.get(day(n)) for n in (9, 10, 51, 52)]
+    assert [None if rate is None else rate.value for rate in known] == [0.02, 0.03, 0.03, None]
 
 
 def test_a_source_of_rates_that_is_down_is_told_and_what_it_gave_stands_within_its_budget(caplog):

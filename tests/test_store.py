@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -250,6 +251,21 @@ def test_true_vintages_are_kept_as_they_are(store, path):
     times = np.array([np.datetime64(day(n).replace(tzinfo=None), "ns") for n in range(1, 20)])
     np.testing.assert_array_equal(found.values(times), vintages.values(times))
     assert store.verify() == ([], [])
+
+
+def test_a_rate_that_is_too_old_at_its_source_is_too_old_here(store, path):
+    series = RateSeries.of("EUR", [(day(1), day(1), 0.03), (day(9), day(9), 0.04)])
+    ends = np.array([np.datetime64(day(n).replace(tzinfo=None), "ns") for n in (5, 14)])
+    first, whole = RateSeries.of("EUR", [(day(1), day(1), 0.03)]), attrs.evolve(series, until=ends)
+    store.update(MemoryFeed(daily(8, rates={"EUR": first})), day(8))  # nobody said so yet
+    assert StoredFeed(path).snapshot(day(6)).rates["EUR"].value == 0.03
+    feed = StoredFeed(path)
+    feed.history(None, None)  # it reads on from here
+    store.update(MemoryFeed(daily(20, rates={"EUR": whole})), day(20))
+    for one in (feed, StoredFeed(path)):
+        found = one.history(None, None).rates["EUR"]
+        known = [found.get(day(n)) for n in (4, 6, 10, 15)]
+        assert [None if rate is None else rate.value for rate in known] == [0.03, None, 0.04, None]
 
 
 def test_rates_in_two_day_counts_are_served_in_the_last_ones(store, path):

@@ -32,6 +32,7 @@ _TICK = timedelta(microseconds=1)
 _LEAD = timedelta(days=7)  # rows before the start that tell how old a quote is at it: more than a long weekend
 _TICKS = 3  # that confirm a price nobody else has
 _FROZEN = 60.0  # open-market minutes without any change of an intraday source
+_NEVER = np.datetime64(2**63 - 1, "ns")
 _LOOKS = 5  # at the same prices before a source is frozen: two of them an hour apart say nothing
 _LEAST_MOVES = 20  # before volatility is known
 
@@ -651,12 +652,15 @@ class _Told:
         known = usable[best]
         if self.verified is not None:
             known = np.maximum(known, to_ns(self.verified))
-        object.__setattr__(self, "until", known + np.timedelta64(int(self.days * 86400e6), "us").astype("m8[ns]"))
+        until = known + np.timedelta64(int(self.days * 86400e6) + 1, "us").astype("m8[ns]")
+        if s.until is not None:  # the source itself says from when it is too old
+            until = np.minimum(until, s.until[best])
+        object.__setattr__(self, "until", until)
 
     def rows(self, at: TimeArray) -> _Rows:
         """The row in force at each instant, -1 where there is none or it has stood too long."""
         position = np.searchsorted(self.usable, at, "right") - 1
-        is_there = (position >= 0) & (at <= self.until[position])
+        is_there = (position >= 0) & (at < self.until[position])
         return np.where(is_there, self.best[position], -1)
 
 
@@ -665,10 +669,10 @@ def _splice(
 ) -> tuple[RateSeries, _Told | None, list[str]] | None:
     """The rates of the first source within its budget at each instant; who serves last; and what a reader should know.
 
-    Where nobody is within its budget the last rate stands in the series, which cannot say "none", and a note says so.
+    Where nobody is within its budget the rate is missing, and at the end a note says since when.
     """
-    expiries = [s.until + np.timedelta64(1, "us") for s in sources]
-    events = np.unique(np.concatenate([*(s.usable for s in sources), *expiries]))
+    events = np.unique(np.concatenate([*(s.usable for s in sources), *(s.until for s in sources)]))
+    gaps = events[~np.stack([s.rows(events) >= 0 for s in sources]).any(0)]  # from when nobody serves
     last = np.max([s.usable.max() for s in sources]) if end is None else end - np.timedelta64(1, "us")
     events = events[events <= last]
     if not len(events):
@@ -708,7 +712,7 @@ def _splice(
         notes.append(f"{currency} rate: {started}, then {shown}.")
     if serving is None:
         notes.append(
-            f"{currency} rate: no source has one within its budget; the last, of {ended.name}, is of "
+            f"{currency} rate: none now, no source has one within its budget; the last, of {ended.name}, was of "
             f"{from_ns(ended.series.as_of[int(row[-1])]):%Y-%m-%d}."
         )
     made = RateSeries(
@@ -719,6 +723,7 @@ def _splice(
         target,
         ended.series.tenor,
         f"{ended.name}: {ended.series.source}" if ended.series.source else ended.name,
+        until=np.append(gaps, _NEVER)[np.searchsorted(gaps, events, "right")],
     )
     return made, serving, notes
 

@@ -33,6 +33,7 @@ _LOG = logging.getLogger("fxcarry")
 _APPLICATION = 0x66785374  # "fxSt"
 _SCHEMA = 1
 _PATIENCE = 10.0  # seconds to wait for another process's write
+_NEVER = 2**63 - 1  # nanoseconds: a rate of which nobody said from when it is too old
 _OVERLAP = timedelta(days=7)  # asked for again at every update: what came late, or is told otherwise
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -46,10 +47,12 @@ CREATE TABLE retold (pair TEXT NOT NULL, as_of INTEGER NOT NULL, bid TEXT NOT NU
   inverse INTEGER NOT NULL, fetch INTEGER NOT NULL, PRIMARY KEY (pair, as_of, bid, ask)) WITHOUT ROWID;
 CREATE TABLE rates (currency TEXT NOT NULL, as_of INTEGER NOT NULL, available_at INTEGER NOT NULL,
   told_at INTEGER NOT NULL, value REAL NOT NULL, day_count INTEGER NOT NULL, tenor TEXT NOT NULL, source TEXT NOT NULL,
-  fetch INTEGER NOT NULL, PRIMARY KEY (currency, as_of, available_at, told_at)) WITHOUT ROWID;
+  until INTEGER, fetch INTEGER NOT NULL, PRIMARY KEY (currency, as_of, available_at, told_at)) WITHOUT ROWID;
 CREATE TABLE marks (currency TEXT PRIMARY KEY, asked INTEGER NOT NULL) WITHOUT ROWID;
 """
-_RateRow = tuple[str, int, int, float, int, str, str]  # currency, as_of, told_at, value, day count, tenor, source
+_RateRow = tuple[str, int, int, float, int, str, str, int | None]
+"""Currency, as_of, told_at, value, day count, tenor, source, and from when it is too old, None where nobody said so."""
+
 _PriceRow = tuple[str, int, str, str, int]  # market pair, as_of, bid, ask, whether they are of the inverse
 
 
@@ -203,7 +206,7 @@ class Store:
             row = _price_row(pair, quote)
             quotes.setdefault(serving.get(Pair.market(*pair), feed.name), []).append(row)
         rates: list[_RateRow] = [
-            (c, _ns(r.as_of), _ns(r.available_at), r.value, r.day_count, r.tenor, r.source)
+            (c, _ns(r.as_of), _ns(r.available_at), r.value, r.day_count, r.tenor, r.source, None)
             for c, r in snapshot.rates.items()
         ]
         asked = _ns(snapshot.at)
@@ -330,19 +333,25 @@ class Store:
         """How many are new by currency. One the source kept to itself when asked before is known from now on only."""
         counts: dict[str, int] = {}
         for row in rows:
-            currency, as_of, told_at, value, days, tenor, source = row
+            currency, as_of, told_at, value, days, tenor, source, until = row
             before = db.execute(
-                "SELECT value, day_count FROM rates WHERE currency = ? AND as_of = ? AND told_at = ? "
-                "ORDER BY available_at DESC LIMIT 1",
+                "SELECT value, day_count, until, available_at FROM rates "
+                "WHERE currency = ? AND as_of = ? AND told_at = ? ORDER BY available_at DESC LIMIT 1",
                 (currency, as_of, told_at),
             ).fetchone()
-            if before == (value, days):
+            if before is not None and before[:2] == (value, days):
+                if until is not None and before[2] != until:  # a snapshot does not say it, or it has changed
+                    db.execute(
+                        "UPDATE rates SET until = ?, fetch = ? "
+                        "WHERE currency = ? AND as_of = ? AND told_at = ? AND available_at = ?",
+                        (until, fetch, currency, as_of, told_at, before[3]),
+                    )
                 continue
             is_late = before is not None or told_at < marks.get(currency, told_at)
             available_at = max(told_at, asked) if is_late else told_at
             db.execute(
-                "INSERT OR REPLACE INTO rates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (currency, as_of, available_at, told_at, value, days, tenor, source, fetch),
+                "INSERT OR REPLACE INTO rates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (currency, as_of, available_at, told_at, value, days, tenor, source, until, fetch),
             )
             counts[currency] = counts.get(currency, 0) + 1
         return counts
@@ -496,8 +505,11 @@ def _rate_rows(history: MarketHistory) -> Iterator[_RateRow]:
     for currency, series in history.rates.items():
         as_of = series.as_of.astype("datetime64[ns]").astype(np.int64).tolist()
         known = series.available_at.astype("datetime64[ns]").astype(np.int64).tolist()
-        for day, at, value in zip(as_of, known, series.value.tolist()):
-            yield currency, day, at, value, series.day_count, series.tenor, series.source
+        until: Sequence[int | None] = [None] * len(known)
+        if series.until is not None:
+            until = series.until.astype("datetime64[ns]").astype(np.int64).tolist()
+        for day, at, value, end in zip(as_of, known, series.value.tolist(), until):
+            yield currency, day, at, value, series.day_count, series.tenor, series.source, end
 
 
 def _usual(pairs: Sequence[Pair]) -> str:
@@ -600,7 +612,7 @@ class StoredFeed:
                 "SELECT pair, as_of, bid, ask, inverse FROM prices WHERE fetch > ? AND fetch <= ?", self._loaded, newest
             )
             self._rates += self._store.read(
-                "SELECT currency, as_of, available_at, value, day_count, tenor, source FROM rates "
+                "SELECT currency, as_of, available_at, value, day_count, tenor, source, until FROM rates "
                 "WHERE fetch > ? AND fetch <= ? ORDER BY currency, fetch",
                 self._loaded,
                 newest,
@@ -644,7 +656,9 @@ class StoredFeed:
             by_currency.setdefault(currency, []).append(tuple(row))
         series = {}
         for currency, rows in by_currency.items():
-            *_, days, tenor, source = rows[-1]
+            *_, days, tenor, source, _ = rows[-1]
+            ends = [row[6] for row in rows]
+            until = np.array([_NEVER if end is None else end for end in ends], np.int64).astype("datetime64[ns]")
             series[currency] = RateSeries(
                 currency,
                 np.array([row[0] for row in rows], np.int64).astype("datetime64[ns]"),
@@ -653,6 +667,7 @@ class StoredFeed:
                 days,
                 tenor,
                 source,
+                until=None if all(end is None for end in ends) else until,
             )
         return series
 
