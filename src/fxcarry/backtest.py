@@ -452,20 +452,24 @@ def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
 
-def variants(run: Callable[..., BacktestResult], result: BacktestResult) -> dict[str, BacktestResult]:
+def variants(
+    run: Callable[..., BacktestResult], result: BacktestResult, hindsight: MarketHistory | None = None
+) -> dict[str, BacktestResult]:
     """The same strategy with one thing changed: ``no_rules``, ``routed`` (the same exposures in the cheapest pairs),
-    ``gross`` (no mark-up), ``spot_only`` (no interest).
+    ``gross`` (no mark-up), ``spot_only`` (no interest), and with a ``hindsight``, a history whose rates are as they
+    were revised later, ``revised``: how much knowing them would have flattered the result.
 
     ``run`` makes a result from keyword changes to the first run. All are run without rules, as ``no_rules`` is, so that
     what differs is the interest and not the day a rule stepped in; but for ``routed``, all hold what the first run
     holds: pairs against the account currency, or the cheapest ones.
     """
-    return {
+    found = {
         "no_rules": result if not result.rules else run(rules=[]),
         "routed": run(rules=[], routing="least-cost"),
         "gross": run(rules=[], markup=0.0),
         "spot_only": run(rules=[], financing=None),
     }
+    return found if hindsight is None else {**found, "revised": run(rules=[], history=hindsight)}
 
 
 def by_venue(run: Callable[..., BacktestResult]) -> dict[str, BacktestResult]:

@@ -59,8 +59,9 @@ class Capability(StrEnum):
 class DataFeed(Protocol):
     """Prices and rates, each with the instant it is from.
 
-    One member is optional. ``health()``: records of the sources behind the feed
-    (:class:`~fxcarry.composite.SourceHealth`), of which the engine alerts.
+    Two members are optional. ``health()``: records of the sources behind the feed
+    (:class:`~fxcarry.composite.SourceHealth`), of which the engine alerts. ``revised()``: a feed of the same with rates
+    as they were revised later, which a backtest's report sets beside what was known.
     """
 
     @property

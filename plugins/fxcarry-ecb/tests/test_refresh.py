@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,13 +16,17 @@ from click.testing import CliRunner
 import fxcarry_ecb
 from fxcarry.conventions import session_end
 from fxcarry.errors import ConfigError, DataError
+from fxcarry.secrets import Secret
+from fxcarry.testing import Reply, Request, WireServer
 from fxcarry_ecb import EcbFeed
 from fxcarry_ecb.policy_rates import CURRENCIES, TABLE_UNTIL, VERIFIED_UNTIL, read_changes, read_policy_rates
 from fxcarry_ecb.refresh import (
+    SERIES,
     Change,
     age,
     compare,
     default_path,
+    fetch,
     read_later,
     read_series,
     verified_until,
@@ -302,3 +307,68 @@ def test_the_command_shows_a_diff_and_writes_it_only_when_told(run: Any, file: A
     assert "no change is new" in run("--file", str(path))
     with pytest.raises(ConfigError, match="--apply without --file"):
         run("--apply")
+
+
+# -- over the network --------------------------------------------------------------------------------------------------
+
+
+class Fred:
+    """FRED's series/observations, for the series that are understood; ``key`` is the good one."""
+
+    def __init__(self) -> None:
+        self.key = "0123456789abcdef0123456789abcdef"
+        self.levels = {name: [(TABLE_UNTIL, "1.00")] for name in SERIES}
+
+    def __call__(self, request: Request) -> Reply:
+        if request.query["api_key"] != self.key:
+            said = "Bad Request.  The value for variable api_key is not registered."
+            return Reply.json({"error_code": 400, "error_message": said}, 400)
+        told = [
+            {"date": str(day), "value": value}
+            for day, value in self.levels[request.query["series_id"]]
+            if str(day) >= request.query["observation_start"]
+        ]
+        return Reply.json({"observations": told})
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> Any:
+    venue = Fred()
+    monkeypatch.setenv("FRED_API_KEY", venue.key)
+    with WireServer(venue) as server:
+        monkeypatch.setattr("fxcarry_ecb.refresh.fetch.__defaults__", (server.url,))
+        yield venue, server
+
+
+def test_what_fred_says_is_shown_and_applied(online: Any, run: Any) -> None:
+    venue, server = online
+    level, later = LEVEL["EUR"], TABLE_UNTIL + timedelta(days=20)
+    venue.levels["ECBDFR"] = [(TABLE_UNTIL, str(level)), (later, str(level - QUARTER))]
+    text = run("--fetch")
+    assert f"EUR  {later}  {level} -> {level - QUARTER}" in text
+    assert "nothing is written" in text
+    assert [r.query["series_id"] for r in server.requests] == list(SERIES)
+    run("--fetch", "--apply")
+    assert read_later(default_path())["EUR"][later] == level - QUARTER
+
+
+@pytest.mark.parametrize("fault", ["failed", "lost", "refused", "garbled"])
+def test_without_a_network_it_says_how_old_the_table_is(online: Any, fault: Any) -> None:
+    venue, server = online
+    with ExitStack() as stack:
+        if fault == "refused":
+            stack.enter_context(server.refuse())
+        else:
+            server.fail("GET *", fault, times=9)
+        with pytest.raises(DataError) as told:
+            fetch(Secret("env", "FRED_API_KEY"))
+    assert venue.key not in str(told.value) + repr(vars(told.value))
+    if fault != "garbled":
+        assert f"complete to {TABLE_UNTIL}" in told.value.hint
+
+
+def test_a_refused_key_is_told_and_not_shown(online: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRED_API_KEY", "f" * 32)
+    with pytest.raises(ConfigError, match="FRED refuses the key") as told:
+        fetch(Secret("env", "FRED_API_KEY"))
+    assert "f" * 32 not in str(told.value)

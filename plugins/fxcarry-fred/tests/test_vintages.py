@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import fxcarry
+from fxcarry.cli import cli
 from fxcarry.conventions import session_end
 from fxcarry.errors import MissingDataError
 from fxcarry_fred.feed import FredFeed
@@ -218,6 +223,22 @@ def carry_of(feed: FredFeed) -> fxcarry.BacktestResult:
         costs=None,
         markup=0.0,
     )
+
+
+def test_the_report_of_a_backtest_says_what_revised_rates_would_have_added(
+    make_feed: MakeFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = make_feed(revisions(), "AUD", "NZD")
+    monkeypatch.setattr(import_module("fxcarry.build"), "feed_of", lambda settings: feed)
+    monkeypatch.chdir(tmp_path)
+    command = "backtest --strategy sign --universe AUD,NZD --start 2024-04-01 --end 2025-02-28 --markup 0 --no-costs"
+    run = CliRunner().invoke(cli, [*command.split(), "--output", str(tmp_path), "--json"])
+    assert run.exit_code == 0, run.output
+    [summary] = json.loads(run.stdout)
+    known, revised = (summary["variants"][name]["annual_return"] for name in ("no_rules", "revised"))
+    assert known != revised
+    page = (tmp_path / "sign" / "report.html").read_text("utf-8")
+    assert "revised rates (hindsight)" in page
 
 
 def test_a_backtest_on_vintages_differs_from_one_on_revised_data_and_both_say_what_they_used(

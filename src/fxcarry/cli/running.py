@@ -96,9 +96,12 @@ def backtest(
     folders = {name: Path(output) / folder_name(name) for name in chosen}
     report.check_folder(Path(output))
     strategies = {name: resolve(settings, name).strategy for name in chosen}
+    feed = feed_of(settings)
+    revised = getattr(feed, "revised", None)
+    hindsight = None if revised is None else revised().history(None, None)
     common: dict[str, Any] = {
         "config": settings,
-        "history": feed_of(settings).history(None, None),
+        "history": feed.history(None, None),
         "start": start,
         "end": end,
         "universe": universe,
@@ -114,7 +117,7 @@ def backtest(
     if no_rules:
         common["rules"] = []
     shows_venues = venue is None and markup is None and not no_costs and settings.venue is None
-    runs = 5 + bool(draws) + (2 * len(venues()) if shows_venues else 0)
+    runs = 5 + bool(draws) + (hindsight is not None) + (2 * len(venues()) if shows_venues else 0)
     with Progress(len(chosen) * runs, is_shown=not as_json) as bar:
         results: list[BacktestResult] = []
         others: list[dict[str, BacktestResult]] = []
@@ -126,7 +129,7 @@ def backtest(
                 return run(name, **{**fixed, **change}, progress=bar.step(name))
 
             results.append(result)
-            others.append(variants(again, result) | (by_venue(again) if shows_venues else {}))
+            others.append(variants(again, result, hindsight) | (by_venue(again) if shows_venues else {}))
         choices = [other["no_rules"] for other in others]
         trials, notes = _recorded(strategies, [*results, *choices])
         done: list[dict[str, Any]] = []

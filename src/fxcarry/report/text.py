@@ -21,6 +21,7 @@ VARIANTS = {
     "routed": "without rules, cheapest pairs",
     "gross": "without rules, no mark-up",
     "spot_only": "without rules, spot only (no interest)",
+    "revised": "without rules, revised rates (hindsight)",
 }
 """The runs a result is compared with, by their key in a summary: each label says what was left out."""
 

@@ -10,25 +10,27 @@ from pathlib import Path
 import click
 
 from fxcarry.errors import ConfigError
-from fxcarry_ecb.refresh import Change, Refresh, age, compare, default_path, read_later, read_series, write_later
+from fxcarry.secrets import Secret
+from fxcarry_ecb.refresh import Change, Refresh, age, compare, default_path, fetch, read_later, read_series, write_later
 
 
 @click.command()
 @click.option(
     "--file", "files", metavar="PATH", multiple=True, help="Levels: currency,date,rate_pct or of FRED; may be repeated."
 )
-@click.option("--apply", "is_applied", is_flag=True, help="Write what the files say beyond the table.")
+@click.option("--fetch", "is_fetched", is_flag=True, help="Ask FRED, with the key in FRED_API_KEY.")
+@click.option("--apply", "is_applied", is_flag=True, help="Write what is new beyond the table.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def rates(files: tuple[str, ...], is_applied: bool, as_json: bool) -> None:
-    """How old the built-in policy rates are, and what files of later levels say beyond them.
+def rates(files: tuple[str, ...], is_fetched: bool, is_applied: bool, as_json: bool) -> None:
+    """How old the built-in policy rates are, and what FRED or files of later levels say beyond them.
 
-    Nothing is asked for over the network. Without --apply nothing is written.
+    Without --fetch nothing is asked for over the network, without --apply nothing is written.
     """
-    if is_applied and not files:
-        raise ConfigError("--apply without --file", hint="name the files that say what is new")
+    if is_applied and not (files or is_fetched):
+        raise ConfigError("--apply without --file or --fetch", hint="name the files that say what is new, or ask FRED")
     today, path = _today(), default_path()
     later = read_later(path)
-    series: dict[str, dict[date, Decimal]] = {}
+    series: dict[str, dict[date, Decimal]] = fetch(Secret("env", "FRED_API_KEY")) if is_fetched else {}
     for name in files:
         for key, levels in read_series(Path(name)).items():
             series.setdefault(key, {}).update(levels)
@@ -46,11 +48,11 @@ def rates(files: tuple[str, ...], is_applied: bool, as_json: bool) -> None:
         click.echo(f"{change.currency}  {change.day}  {change.before} -> {change.after}")
     for remark in found.remarks:
         click.echo(remark)
-    if files and not found.changes:
+    if (files or is_fetched) and not found.changes:
         click.echo("no change is new")
     if is_applied:
         click.echo(f"written to {path}")
-    elif files:
+    elif files or is_fetched:
         click.echo(f"nothing is written; --apply writes to {path}")
 
 

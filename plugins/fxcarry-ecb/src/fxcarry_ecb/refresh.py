@@ -5,7 +5,8 @@ there was no other change up to the currency's last row, which repeats the level
 from 17:00 New York of its date, on a weekend from that of the Monday after. Rows up to the day to which the built-in
 table is complete are not used: the past stays as it is shipped.
 
-:func:`compare` finds the changes in files of FRED (CSV or JSON as downloaded) or of the same three columns.
+:func:`compare` finds the changes in files of FRED (CSV or JSON as downloaded) or of the same three columns, and
+:func:`fetch` reads the series of FRED that are understood from there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import csv
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from typing import Any
 import attrs
 
 from fxcarry.errors import ConfigError, DataError
-from fxcarry.secrets import read_text
+from fxcarry.http import Bucket, Http, HttpError
+from fxcarry.secrets import Secret, read_text
 from fxcarry_ecb.policy_rates import CURRENCIES, TABLE_UNTIL, read_changes
 
 Levels = Mapping[str, Mapping[date, Decimal]]
@@ -35,6 +37,8 @@ _BESIDE = {"IUDSOIA": "GBP", "ECBESTRVOLWGTTRMDMNRT": "EUR", "EFFR": "USD", "SOF
 """Overnight rates that follow a policy rate without being it: they show that it has moved, and are not written."""
 SERIES = ("ECBDFR", *_RANGE, *_BESIDE)
 """The FRED series that are understood."""
+FRED = "https://api.stlouisfed.org/fred"
+_OVERLAP = timedelta(days=30)  # before the table's end: a series has to say there what the table says
 _NEAR = Decimal("0.10")  # percentage points by which a market rate may wander without a change of the policy rate
 _LARGE = Decimal(1)
 
@@ -93,11 +97,7 @@ def read_series(path: Path) -> dict[str, dict[date, Decimal]]:
             raise ConfigError(
                 f"{path.name} does not say which series it is", hint=f"name it like ECBDFR.json; {_understood()}"
             )
-        try:
-            rows = [(row["date"], row["value"]) for row in json.loads(text)["observations"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path.name} is no answer of FRED: {error!r}", hint="download it again") from None
-        return {name: _levels(path, rows)}
+        return {name: _observations(path, text)}
     header = next(csv.reader(text.splitlines()), [])
     first = next((line for line in text.splitlines() if line and not line.startswith("#")), "")
     if [name.strip() for name in first.split(",")] == _COLUMNS:
@@ -114,6 +114,33 @@ def read_series(path: Path) -> dict[str, dict[date, Decimal]]:
         name: _levels(path, [(row[0], row[column]) for row in table if len(row) > column])
         for column, name in enumerate(header[1:], 1)
     }
+
+
+def fetch(key: Secret, url: str = FRED) -> dict[str, dict[date, Decimal]]:
+    """The levels of :data:`SERIES` from FRED, by series, from a month before the table ends on.
+
+    Raises DataError where FRED cannot be reached or does not answer with them, ConfigError where it refuses the key.
+    """
+    http = Http(url, params={"api_key": key, "file_type": "json"}, limits=[Bucket(120, 60.0)])
+    since = str(TABLE_UNTIL - _OVERLAP)
+    found, problem = {}, ""
+    for name in SERIES:
+        try:
+            answer = http.get("/series/observations", {"series_id": name, "observation_start": since})
+        except HttpError as error:
+            problem = f"FRED cannot be reached: {error.message}"
+            break
+        if "api_key" in answer.text(500):
+            http.close()
+            raise ConfigError(f"FRED refuses the key: {answer.text(200)}", hint="set FRED_API_KEY to a key of your own")
+        if not answer.is_good:
+            problem = f"FRED has no {name} ({answer.status}): {answer.text(200)}"
+            break
+        found[name] = _observations(Path(name), answer.text())
+    http.close()
+    if problem:
+        raise DataError(problem, hint=f"{age(read_later(), date.today())}; --file reads what you have downloaded")
+    return found
 
 
 def compare(series: Levels, later: Levels, today: date) -> Refresh:
@@ -216,6 +243,15 @@ def _moved(name: str, currency: str, past: Mapping[date, Decimal], known: date, 
         return [f"{name}: moved {last - before[-1]:+} since {known}: {currency} seems unchanged at {level}"]
     moved = f"moved {last - before[-1]:+} since {known}" if before else f"is {last}"
     return [f"{name}: {moved}: look up the {currency} policy rate ({level} in the table) and give it in a file"]
+
+
+def _observations(path: Path, text: str) -> dict[date, Decimal]:
+    """The levels of one series as FRED's API answers."""
+    try:
+        rows = [(row["date"], row["value"]) for row in json.loads(text)["observations"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path.name} is no answer of FRED: {error!r}", hint="download it again") from None
+    return _levels(path, rows)
 
 
 def _own_rows(path: Path, text: str) -> dict[str, dict[date, Decimal]]:

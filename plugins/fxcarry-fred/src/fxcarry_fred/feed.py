@@ -162,6 +162,12 @@ class FredFeed:
             )
         return found
 
+    def revised(self) -> FredFeed:
+        """The same with the last value of every rate, which nobody knew in time. What was read is shared."""
+        other = FredFeed(self._client, currencies=self._currencies, rates=self._kind, is_revised=True, now=self._now)
+        other._cache, other._read = self._cache, self._read
+        return other
+
     def close(self) -> None:
         """Close the connection; the next call opens another."""
         self._client.close()
