@@ -139,7 +139,7 @@ def backtest(
                 trials=trials,
                 against=None if result is results[0] else results[0],
                 placebo=_placebo(result, strategies, common["history"], draws, bar) if draws else None,
-                variants={kind: other[kind] for kind in report.VARIANTS},
+                variants={kind: other[kind] for kind in report.VARIANTS if kind in other},
                 candidates=results,
             )
             card["notes"] += notes

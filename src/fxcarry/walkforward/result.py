@@ -189,7 +189,7 @@ class WalkForwardResult:
     def labels(self) -> dict[str, str]:
         """The kinds of account there are, and how they are called; without rules ``no_rules`` is the same as traded."""
         kinds = {"traded": "with rules" if self.rules else "without rules", **VARIANTS}
-        return {kind: label for kind, label in kinds.items() if self.rules or kind != "no_rules"}
+        return {k: label for k, label in kinds.items() if k in self.runs and (self.rules or k != "no_rules")}
 
     def table(self) -> list[dict[str, Any]]:
         """A row for each kind of account, as traded first, ready for JSON: figures are annual decimals, not percent.
