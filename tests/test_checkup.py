@@ -24,8 +24,9 @@ from click.testing import CliRunner
 from fxcarry import plugins
 from fxcarry.checkup import COMPONENTS, KNOWN_VARIABLES, Check, CheckUp, check_up
 from fxcarry.cli import cli
+from fxcarry.composite import CompositeFeed
 from fxcarry.conventions import session_end
-from fxcarry.errors import BrokerUnavailable, ConfigError, NotifierError, OrderOutcomeUnknown, OrderRejected
+from fxcarry.errors import BrokerUnavailable, ConfigError, DataError, NotifierError, OrderOutcomeUnknown, OrderRejected
 from fxcarry.feeds import MemoryFeed
 from fxcarry.journal import Holder, JournalLock, SqliteJournal
 from fxcarry.model import Alert, Order, OrderResult, RiskState, Snapshot, TradingState
@@ -453,6 +454,20 @@ def test_ages_are_in_minutes_of_open_market_and_decide_by_mode_and_kind_of_feed(
     assert stored.status == "warn"
     rule = UNIVERSE + PARTS + '[[rules]]\nuse = "staleness"\nminutes = 962\n'
     assert one(looked("feed", registry=live, toml=rule), "feed held", "age of prices").status == "pass"
+
+
+def test_the_sources_behind_a_feed_are_looked_at_one_by_one() -> None:
+    class Down(MemoryFeed):
+        def snapshot(self, at: datetime) -> Any:
+            raise DataError("503: down for maintenance")
+
+    feed = CompositeFeed([Down(HISTORY, "first"), feed_of()], numeraire="USD")
+    report = looked("feed", registry=registry_with(feed=feed))
+    first, second = one(report, "feed held", "source first"), one(report, "feed held", "source held")
+    assert (first.status, first.detail) == ("warn", "503: down for maintenance")
+    assert "another source stands in" in first.advice
+    assert second.status == "pass"
+    assert "EURUSD" in second.detail
 
 
 def test_a_currency_without_price_or_rate_is_told_and_the_others_pass() -> None:

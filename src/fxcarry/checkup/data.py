@@ -64,6 +64,15 @@ def _look(sheet: Sheet, component: str, settings: Config, feed: DataFeed, now: d
         if snapshot is not None:
             with sheet.asked(component, "point in time"):
                 _point_in_time(sheet, component, settings, history, snapshot)
+    for source in getattr(feed, "health", tuple)():
+        name, serves = (
+            f"source {source.name}",
+            " and ".join(filter(None, map(", ".join, (source.prices, source.rates)))),
+        )
+        if source.is_healthy:
+            note(name, "pass", f"serves {serves}" if serves else "answers; others come before it")
+        else:
+            note(name, "warn", source.reason, "another source stands in where it can; mend this one before it must")
     if snapshot is not None:
         with sheet.asked(component, "age of prices"):
             _ages(sheet, component, settings, feed, snapshot, now)
