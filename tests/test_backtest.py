@@ -19,7 +19,7 @@ from fxcarry.conventions import session_ends
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, DataError, FxCarryError, MissingDataError, PluginError
 from fxcarry.financing import PairRateFinancing
-from fxcarry.market import MarketHistory, RateSeries
+from fxcarry.market import MarketHistory, RateSeries, from_ns
 from fxcarry.model import Action, TradingState, Verdict
 from fxcarry.periods import as_day
 from fxcarry.risk import Drawdown, MaxPosition, default_rules
@@ -834,3 +834,18 @@ def test_the_double_entry_books_end_with_the_cash_of_the_venue(account_currency:
     assert float(carry) == pytest.approx(result.attribution["carry"].sum(), abs=0.5 * len(log))
     for currency in {c for _, c in result.ledger.balances}:
         assert sum(a for (_, c), a in result.ledger.balances.items() if c == currency) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_run_begins_where_every_currency_that_has_a_price_has_a_rate() -> None:
+    whole = market_history(("EUR", "JPY"), days=80)
+    yen = whole.rates["JPY"]
+    later = RateSeries.of("JPY", [(from_ns(whole.times[20]), from_ns(whole.times[30]), float(yen.value[0]))])
+    feed = MemoryFeed(attrs.evolve(whole, rates={**whole.rates, "JPY": later}))
+    first, known = (str(whole.times[n])[:10] for n in (0, 30))
+    result = backtest("sign", feed=feed, universe=("EUR", "JPY"), rules=[])
+    assert result.stats["start"] == known
+    assert f"prices begin on {first}, the rates of JPY on {known}: so does the run" in result.notes
+    with pytest.raises(MissingDataError, match="no rate known for"):
+        backtest("sign", feed=feed, universe=("EUR", "JPY"), rules=[], start=first)
+    alone = backtest("sign", feed=feed, universe=("EUR",), rules=[])  # its first rate is known an hour after the close
+    assert alone.stats["start"] == str(whole.times[1])[:10]
