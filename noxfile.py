@@ -46,39 +46,40 @@ def core(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 
+def as_installed(session: nox.Session, plugin: str, *oracles: str) -> None:
+    """Its tests on the plugin as its users have it: both wheels, no development tree on the path."""
+    session.install(".", plugin, *tools("hypothesis", "pytest", "pytest-socket", *oracles))
+    session.run("python", "-m", "pytest", plugin, *session.posargs)
+
+
 @nox.session(name="plugin-alphavantage")
 def plugin_alphavantage(session: nox.Session) -> None:
-    """The plugin as its users have it: both wheels, no development tree on the path."""
-    session.install(".", ALPHAVANTAGE, *tools("hypothesis", "pytest", "pytest-socket"))
-    session.run("python", "-m", "pytest", "plugins/fxcarry-alphavantage", *session.posargs)
+    """The Alpha Vantage plugin as installed."""
+    as_installed(session, ALPHAVANTAGE)
 
 
 @nox.session(name="plugin-ecb")
 def plugin_ecb(session: nox.Session) -> None:
-    """The plugin as its users have it: both wheels, no development tree on the path."""
-    session.install(".", ECB, *tools("hypothesis", "pytest", "pytest-socket"))
-    session.run("python", "-m", "pytest", "plugins/fxcarry-ecb", *session.posargs)
+    """The ECB plugin as installed."""
+    as_installed(session, ECB)
 
 
 @nox.session(name="plugin-fred")
 def plugin_fred(session: nox.Session) -> None:
-    """The plugin as its users have it: both wheels, no development tree on the path."""
-    session.install(".", FRED, *tools("hypothesis", "pytest", "pytest-socket"))
-    session.run("python", "-m", "pytest", "plugins/fxcarry-fred", *session.posargs)
+    """The FRED plugin as installed."""
+    as_installed(session, FRED)
 
 
 @nox.session(name="plugin-oanda")
 def plugin_oanda(session: nox.Session) -> None:
-    """The plugin as its users have it: both wheels, no development tree on the path."""
-    session.install(".", OANDA, *tools("hypothesis", "oandapyV20", "pytest", "pytest-socket", "v20"))
-    session.run("python", "-m", "pytest", "plugins/fxcarry-oanda", *session.posargs)
+    """The OANDA plugin as installed."""
+    as_installed(session, OANDA, "oandapyV20", "v20")
 
 
 @nox.session(name="plugin-paper")
 def plugin_paper(session: nox.Session) -> None:
-    """The plugin as its users have it: both wheels, no development tree on the path."""
-    session.install(".", PAPER, *tools("hypothesis", "pytest", "pytest-socket"))
-    session.run("python", "-m", "pytest", "plugins/fxcarry-paper", *session.posargs)
+    """The paper plugin as installed."""
+    as_installed(session, PAPER)
 
 
 @nox.session

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 import pytest
 
+from fxcarry.builtins import CompositeConfig
 from fxcarry.composite import Checks, CompositeFeed
 from fxcarry.errors import BadQuoteError, ConfigError, DataError, MissingDataError
 from fxcarry.feeds import MemoryFeed
@@ -705,3 +706,10 @@ def test_wrong_checks_in_a_configuration_are_told_with_their_place():
         configured('[feed]\nuse = "composite"\nprices = []\n')
     with pytest.raises(ConfigError, match=r"feed\.composite\.prices: required"):
         configured('[feed]\nuse = "composite"\n')
+
+
+def test_the_defaults_of_the_configuration_are_those_of_the_checks():
+    own = {a.name: a.default for a in attrs.fields(Checks) if isinstance(a.default, float)}
+    told = {a.name: a.default for a in attrs.fields(CompositeConfig)}
+    assert own == {name: told[name] for name in own}
+    assert len(own) == 7

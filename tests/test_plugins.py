@@ -350,3 +350,11 @@ def test_the_module_is_light() -> None:
     code = "import sys, fxcarry.plugins; print(sorted({'numpy', 'pandas', 'click', 'cattrs'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_component_on_its_defaults_is_made_unless_some_setting_has_none() -> None:
+    registry = load({"FXCARRY_PLUGINS": "off"})
+    assert registry.get("notifier", "console").demanded == ()
+    assert registry.get("notifier", "console").with_defaults().name == "console"
+    with pytest.raises(ConfigError, match="feed 'file' cannot be made without settings: prices"):
+        registry.get("feed", "file").with_defaults()

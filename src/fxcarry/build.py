@@ -57,8 +57,7 @@ def feed_of(config: Config | None) -> DataFeed:
     if config is not None and config.feed is not None:
         feed: DataFeed = make(config.feed)
         return feed
-    component = (plugins.load() if config is None else config.registry).get("feed", "ecb")
-    made: DataFeed = component.factory(component.config())
+    made: DataFeed = (plugins.load() if config is None else config.registry).get("feed", "ecb").with_defaults()
     return made
 
 
@@ -144,8 +143,7 @@ def resolve(config: Config | str | Path | None, strategy: str | Strategy) -> Par
         elif ":" in strategy:
             chosen = find_object(strategy, "strategy")
         else:
-            component = registry.get("strategy", strategy)
-            chosen = component.factory(component.config())
+            chosen = registry.get("strategy", strategy).with_defaults()
     venue: dict[str, Any] = {}
     if settings is not None and settings.broker is not None and isinstance(settings.broker.settings, SimulatedConfig):
         venue = settings.broker.settings.venue()

@@ -186,8 +186,7 @@ def _console(settings: ConsoleConfig) -> Any:
 def _named(name: str) -> Any:
     from fxcarry import plugins
 
-    component = plugins.load().get("strategy", name)
-    return component.factory(component.config())
+    return plugins.load().get("strategy", name).with_defaults()
 
 
 def _ensemble(settings: EnsembleConfig) -> Any:

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -382,14 +382,10 @@ class Http:
 class _Masked(SecretFilter):
     """A log filter that also knows a secret as it is written in an address."""
 
-    def __init__(self, secrets: Collection[Secret]) -> None:
-        super().__init__(secrets)
-        self._kept = tuple(secrets)
-
     def redact(self, text: str) -> str:
         """``text`` with every secret masked."""
         text = super().redact(text)
-        for value in {value.strip() for secret in self._kept for value in secret.revealed}:
+        for value in {value.strip() for secret in self._secrets for value in secret.revealed}:
             for written in {value, quote(value, safe=""), quote_plus(value)} if value else ():
                 text = text.replace(written, "********")
         return text

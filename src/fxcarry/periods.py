@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fxcarry.conventions import holidays_of, trade_date
 from fxcarry.errors import ConfigError, DataError, MissingDataError
-from fxcarry.feeds import coverage
+from fxcarry.feeds import Coverage, coverage
 from fxcarry.market import MarketHistory, from_ns
 from fxcarry.risk import RATE_BUDGET
 from fxcarry.universe import Universe, universe_of
@@ -90,15 +90,15 @@ def period_of(
     Clear errors where the data cannot carry it: a price and a rate are needed while a currency is a member.
     """
     begin, finish, notes = days_of(history, start, end, needs_rates=needs_rates)
+    known = coverage(history)
     if start is None and needs_rates:
-        late = _without_rate(history, (*universe.currencies, account_currency), begin)
+        late = _without_rate(history, known, (*universe.currencies, account_currency), begin)
         if late is not None and late[1] <= finish:
             notes.append(f"prices begin on {begin}, the rates of {late[0]} on {late[1]}: so does the run")
             begin = late[1]
     last_day = history.end.astimezone(_NEW_YORK).date()
     universe = universe_of(universe.between(begin, finish), account_currency)
     everyone = tuple(dict.fromkeys((*universe.currencies, account_currency)))
-    known = coverage(history, everyone)
     for currency in everyone:
         if currency == history.numeraire:
             continue
@@ -148,16 +148,17 @@ def period_of(
     )
 
 
-def _without_rate(history: MarketHistory, currencies: Sequence[str], begin: date) -> tuple[str, date] | None:
+def _without_rate(
+    history: MarketHistory, known: Mapping[str, Coverage], currencies: Sequence[str], begin: date
+) -> tuple[str, date] | None:
     """Of those with a price on the first day, the currency whose rates begin last, and the day; None where none is
     missing then.
     """
-    priced = coverage(history, tuple(dict.fromkeys(currencies)))
     first = {
         currency: trade_date(from_ns(np.maximum(series.as_of, series.available_at).min()) - timedelta(microseconds=1))
         for currency in currencies
         if (series := history.rates.get(currency)) is not None and len(series.value)
-        if currency == history.numeraire or ((r := priced.get(currency)) and r.first and r.first.date() <= begin)
+        if currency == history.numeraire or ((r := known.get(currency)) and r.first and r.first.date() <= begin)
     }
     last = max(first, key=lambda currency: first[currency], default=None)
     return None if last is None or first[last] <= begin else (last, first[last])

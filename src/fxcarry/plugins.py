@@ -85,6 +85,20 @@ class Component:
         is_place = isinstance(self.suite, str) and (not self.suite or _PLACE.fullmatch(self.suite) is not None)
         check(is_place, f"suite is {self.suite!r}", 'write it as "module:Class", or leave it out')
 
+    @property
+    def demanded(self) -> tuple[str, ...]:
+        """The keys of its config that have no default."""
+        return tuple(a.name for a in attrs.fields(self.config) if a.init and a.default is attrs.NOTHING)
+
+    def with_defaults(self) -> Any:
+        """What it is without any settings; ConfigError where some must be given."""
+        if self.demanded:
+            raise ConfigError(
+                f"{self.kind} {self.name!r} cannot be made without settings: {', '.join(self.demanded)}",
+                hint="give it a section of its own",
+            )
+        return self.factory(self.config())
+
 
 @attrs.frozen(kw_only=True)
 class Section:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from channel import Channel
 
 import fxcarry.daemon
 from fxcarry.costs import Costs
@@ -54,19 +55,6 @@ class Feed(MemoryFeed):
 
     def snapshot(self, at: datetime) -> Snapshot:
         return self.change(super().snapshot(at))
-
-
-class Channel:
-    name = "pager"
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-    def said(self, kind: str, severity: str | None = None) -> list[str]:
-        return [a.message for a in self.alerts if a.kind == kind and severity in (None, a.severity)]
 
 
 class Desk:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from channel import Channel
 
 from fxcarry.composite import CompositeFeed
 from fxcarry.costs import Costs
@@ -23,7 +24,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.http import Http
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, RateSeries
-from fxcarry.model import Alert, Pair, Quote, Snapshot
+from fxcarry.model import Pair, Quote, Snapshot
 from fxcarry.risk import PriceSanity, Staleness
 from fxcarry.store import RecordingFeed, StoredFeed
 from fxcarry.testing.wire import Reply, Request, WireServer
@@ -67,19 +68,6 @@ class Source(MemoryFeed):
         if self.is_away:
             raise OSError("no route to host")
         return super().history(start, end)
-
-
-class Channel:
-    name = "pager"
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-    def said(self, kind: str, severity: str | None = None) -> list[str]:
-        return [a.message for a in self.alerts if a.kind == kind and severity in (None, a.severity)]
 
 
 class Desk:

@@ -12,6 +12,7 @@ import pytest
 
 import fxcarry_alphavantage
 from fxcarry.feeds import MemoryFeed
+from fxcarry.plugins import Component
 from fxcarry.secrets import Secret
 from fxcarry.testing import market_history
 from fxcarry_alphavantage import AlphaVantageConfig
@@ -27,17 +28,15 @@ class _NoSettings:
 def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Builds the feed from settings, in a home of its own, with made-up rates behind the name ``ecb``."""
 
-    class Other:
-        config = _NoSettings
+    def rates(config: Any) -> MemoryFeed:
+        return MemoryFeed(market_history(days=5), "ecb")
 
-        @staticmethod
-        def factory(config: Any) -> MemoryFeed:
-            return MemoryFeed(market_history(days=5), "ecb")
+    other = Component(kind="feed", name="ecb", config=_NoSettings, factory=rates, summary="made-up rates")
 
     class Registry:
         def get(self, kind: str, name: str) -> Any:
             assert (kind, name) == ("feed", "ecb")
-            return Other
+            return other
 
     monkeypatch.setattr("fxcarry.plugins.load", Registry)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)

@@ -11,12 +11,12 @@ from typing import Any
 
 import attrs
 import pytest
+from channel import Channel
 
 from fxcarry.daemon import Daemon
 from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError
 from fxcarry.journal import JournalLock, SqliteJournal
-from fxcarry.model import Alert
 from fxcarry.risk import Staleness
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
@@ -25,24 +25,12 @@ LOOKS = [datetime(2026, 1, 5, 22, 30, tzinfo=UTC) + timedelta(days=n) for n in r
 """17:30 New York from Monday to Thursday of two weeks."""
 
 
-class Told:
-    """A channel that keeps what it was given."""
-
-    name = "told"
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-
 @attrs.define
 class Running:
     """The engine on the feed, its journal, and what it told."""
 
     desk: Any
-    told: Told
+    told: Channel
     daemon: Daemon
     journal: SqliteJournal
 
@@ -67,7 +55,7 @@ def start(desk: Any) -> Iterator[Callable[[], Running]]:
     journals = []
 
     def begin() -> Running:
-        path, told = desk.folder / "journal.sqlite", Told()
+        path, told = desk.folder / "journal.sqlite", Channel()
         journal = SqliteJournal(path, account_id="simulated", account_currency="USD")
         journals.append(journal)
         engine = Engine(

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from channel import Channel
 
 from fxcarry.conventions import session_end
 from fxcarry.costs import Costs
@@ -17,7 +18,6 @@ from fxcarry.engine import Engine
 from fxcarry.errors import ConfigError
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
-from fxcarry.model import Alert
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
 from fxcarry.testing import WireServer
@@ -28,18 +28,6 @@ LOOKS = [session_end(date(2025, 6, 2) + timedelta(days=n)) for n in range(12) if
 """17:00 New York of two weeks."""
 
 
-class Told:
-    """A channel that keeps what it was given."""
-
-    name = "told"
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-
 @attrs.define
 class Running:
     """An engine on a fake FRED whose day is that of the look."""
@@ -48,7 +36,7 @@ class Running:
     server: WireServer
     feed: FredFeed
     daemon: Daemon
-    told: Told
+    told: Channel
     at: datetime
 
     def run(self, before: Callable[[int], None] | None = None, seen: Callable[[int], None] | None = None) -> int:
@@ -72,7 +60,7 @@ def running(serve: Any, make_feed: Any, tmp_path: Path) -> Iterator[Running]:
     holder: list[Running] = []
     feed = make_feed(fake, "AUD", "EUR", server=server, now=lambda: holder[0].at)
     journal = SqliteJournal(tmp_path / "journal.sqlite", account_id="simulated")
-    told = Told()
+    told = Channel()
     engine = Engine(
         feed=feed,
         broker=SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)),

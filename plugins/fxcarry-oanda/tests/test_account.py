@@ -272,6 +272,8 @@ def test_a_broker_is_made_from_a_configuration_without_a_call(tmp_path: Path) ->
 def test_a_feed_takes_its_rates_from_another_feed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="simple-rates"):
         made(tmp_path, TOML, "feed")
+    with pytest.raises(ConfigError, match="feed 'file' cannot be made without settings: prices"):
+        made(tmp_path, TOML.replace("simple-rates", "file"), "feed")
     if ("feed", "ecb") in plugins.load().components:
         assert isinstance(made(tmp_path, TOML.replace("simple-rates", "ecb"), "feed"), OandaFeed)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from channel import Channel
 
 from fxcarry.checkup.records import Sheet
 from fxcarry.checkup.round_trip import look_at_round_trip
@@ -20,7 +21,7 @@ from fxcarry.errors import ConfigError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.leak import rolls_of
-from fxcarry.model import Alert, Pair, Quote, Snapshot
+from fxcarry.model import Pair, Quote, Snapshot
 from fxcarry.risk import DailyLoss, StopLoss
 from fxcarry.strategies import Sign
 from fxcarry.testing import market_history
@@ -33,24 +34,12 @@ AFTER = LOOKS[-1] + timedelta(hours=1)
 """A look at which nothing is decided, but what the last one did is learned."""
 
 
-class Told:
-    """A channel that keeps what it was given."""
-
-    name = "told"
-
-    def __init__(self) -> None:
-        self.alerts: list[Alert] = []
-
-    def notify(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-
-
 @attrs.define
 class Running:
     """A desk, the engine on it, its journal and what it told."""
 
     desk: Any
-    told: Told
+    told: Channel
     daemon: Daemon
     journal: SqliteJournal
     folder: Path
@@ -79,7 +68,7 @@ def start(make_desk: Any, tmp_path: Path) -> Iterator[Callable[..., Running]]:
         desk = make_desk(at=LOOKS[0] - timedelta(days=1), archive=tmp_path / "rates.csv", **account)
         journal = SqliteJournal(tmp_path / "journal.sqlite", account_id=desk.fake.account_id, account_currency="USD")
         journals.append(journal)
-        told = Told()
+        told = Channel()
         engine = Engine(
             feed=MemoryFeed(HISTORY),
             broker=desk.broker,

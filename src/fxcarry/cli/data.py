@@ -118,7 +118,7 @@ def show(path: str | None, config_path: str | None, as_json: bool) -> None:
     try:
         rows = store.held(datetime.now(UTC))
         facts = store.facts()
-        [(fetches, first, last)] = store.read("SELECT count(*), min(fetched_at), max(fetched_at) FROM fetches")
+        [(fetches,)] = store.read("SELECT count(*) FROM fetches")
     finally:
         store.close()
     if as_json:

@@ -85,16 +85,15 @@ def suite_for(component: Component) -> type[testing.Suite]:
             f"broker {component.name!r} ships no suite, and the cases trade: on which account is not guessed",
             hint="Component(suite=…) names a BrokerSuite whose fixture is a broker on a venue made for tests",
         )
-    demanded = [a.name for a in attrs.fields(component.config) if a.init and a.default is attrs.NOTHING]
-    if demanded:
+    if component.demanded:
         raise ConfigError(
-            f"{component.kind} {component.name!r} cannot be made without settings: {', '.join(demanded)}",
+            f"{component.kind} {component.name!r} cannot be made without settings: {', '.join(component.demanded)}",
             hint="its plugin can ship a suite with a fixture that sets them: Component(suite=…)",
         )
     import pytest
 
     def made(self: Any) -> Any:
-        return component.factory(component.config())
+        return component.with_defaults()
 
     return type(_CLASS, (base,), {component.kind: pytest.fixture(name=component.kind)(made)})
 

@@ -56,11 +56,10 @@ def _feed(config: AlphaVantageConfig) -> AlphaVantageFeed:
         calls_a_minute=config.calls_a_minute,
         timeout=config.timeout,
     )
-    other = plugins.load().get("feed", config.rates)
     return AlphaVantageFeed(
         client,
         currencies=config.currencies,
-        rates=other.factory(other.config()),
+        rates=plugins.load().get("feed", config.rates).with_defaults(),
         cache=folder / "alphavantage.sqlite",
         interval=config.interval,
         usd=None if config.usd_rate == "none" else config.usd_rate,

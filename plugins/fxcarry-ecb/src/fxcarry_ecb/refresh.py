@@ -15,6 +15,7 @@ import csv
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -121,26 +122,23 @@ def fetch(key: Secret, url: str = FRED) -> dict[str, dict[date, Decimal]]:
 
     Raises DataError where FRED cannot be reached or does not answer with them, ConfigError where it refuses the key.
     """
-    http = Http(url, params={"api_key": key, "file_type": "json"}, limits=[Bucket(120, 60.0)])
     since = str(TABLE_UNTIL - _OVERLAP)
-    found, problem = {}, ""
-    for name in SERIES:
-        try:
-            answer = http.get("/series/observations", {"series_id": name, "observation_start": since})
-        except HttpError as error:
-            problem = f"FRED cannot be reached: {error.message}"
-            break
-        if "api_key" in answer.text(500):
-            http.close()
-            raise ConfigError(f"FRED refuses the key: {answer.text(200)}", hint="set FRED_API_KEY to a key of your own")
-        if not answer.is_good:
-            problem = f"FRED has no {name} ({answer.status}): {answer.text(200)}"
-            break
-        found[name] = _observations(Path(name), answer.text())
-    http.close()
-    if problem:
-        raise DataError(problem, hint=f"{age(read_later(), date.today())}; --file reads what you have downloaded")
-    return found
+    with closing(Http(url, params={"api_key": key, "file_type": "json"}, limits=[Bucket(120, 60.0)])) as http:
+        return {name: _fetched(http, name, since) for name in SERIES}
+
+
+def _fetched(http: Http, name: str, since: str) -> dict[date, Decimal]:
+    """The levels of one series from a day on."""
+    offline = f"{age(read_later(), date.today())}; --file reads what you have downloaded"
+    try:
+        answer = http.get("/series/observations", {"series_id": name, "observation_start": since})
+    except HttpError as error:
+        raise DataError(f"FRED cannot be reached: {error.message}", hint=offline) from None
+    if "api_key" in answer.text(500):
+        raise ConfigError(f"FRED refuses the key: {answer.text(200)}", hint="set FRED_API_KEY to a key of your own")
+    if not answer.is_good:
+        raise DataError(f"FRED has no {name} ({answer.status}): {answer.text(200)}", hint=offline)
+    return _observations(Path(name), answer.text())
 
 
 def compare(series: Levels, later: Levels, today: date) -> Refresh:

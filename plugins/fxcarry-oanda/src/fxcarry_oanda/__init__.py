@@ -90,13 +90,12 @@ def _feed(config: OandaFeedConfig) -> OandaFeed:
     from fxcarry import plugins
     from fxcarry_oanda.feed import OandaFeed
 
-    other = plugins.load().get("feed", config.rates)
     return OandaFeed(
         config.client(),
         currencies=config.currencies,
         granularity=config.granularity,
         days=config.days,
-        rates=other.factory(other.config()),
+        rates=plugins.load().get("feed", config.rates).with_defaults(),
         streams=config.stream,
     )
 

@@ -13,27 +13,16 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from fxcarry.errors import FxCarryError
 from fxcarry_oanda.client import Client
+from fxcarry_oanda.log import Log
 from fxcarry_oanda.words import instant, own_name
 
 _LOG = logging.getLogger("fxcarry.oanda")
 _LONGEST_WAIT = 30.0  # seconds between attempts to connect; the first is after _FIRST_WAIT
 _FIRST_WAIT = 0.25
-
-
-class Hearer(Protocol):
-    """What transactions are handed to."""
-
-    def catch_up(self) -> None:
-        """Read what came after the last one seen."""
-        ...
-
-    def hear(self, one: Mapping[str, Any]) -> None:
-        """Take one line."""
-        ...
 
 
 class _Stream:
@@ -97,7 +86,7 @@ class _Stream:
 class TransactionStream(_Stream):
     """The account's transactions as they happen, into its log. What was missed meanwhile is read first."""
 
-    def __init__(self, client: Client, log: Hearer) -> None:
+    def __init__(self, client: Client, log: Log) -> None:
         super().__init__(client, "/transactions/stream")
         self._log = log
 
