@@ -17,7 +17,8 @@
     ├── LedgerError            exit 7   the books do not balance
     ├── JournalError           exit 9   the journal cannot be read or written
     │   └── JournalLocked               another process has it
-    └── NotifierError                   never stops the engine
+    └── NotifierError                   an alert was not delivered; never stops the engine
+        └── DeliveryUnknown             it may have been delivered; never sent again to that channel
 """
 
 from __future__ import annotations
@@ -116,4 +117,12 @@ class JournalLocked(JournalError):
 
 
 class NotifierError(FxCarryError):
-    """A message could not be delivered. Never stops the engine."""
+    """An alert was certainly not delivered. Never stops the engine.
+
+    ``fields["is_final"]`` True says that trying again is in vain (a refused address, a revoked token);
+    ``fields["retry_after"]`` after how many seconds the channel may be asked again, where it said so.
+    """
+
+
+class DeliveryUnknown(NotifierError):
+    """The alert may have been delivered and nobody said so. It is not sent to that channel again."""

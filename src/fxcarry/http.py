@@ -15,6 +15,7 @@ import os
 import sqlite3
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import attrs
 
@@ -32,6 +33,7 @@ from fxcarry.secrets import Secret, SecretFilter
 _LOG = logging.getLogger("fxcarry.http")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Value = str | int | Secret
+Content = tuple[bytes, str]  # and its type
 _SHOWN = 200  # characters of a body that an error repeats
 
 
@@ -168,8 +170,9 @@ class Http:
     """Calls to one server.
 
     Args:
-        url: what every path is appended to.
+        url: what every path is appended to; a Secret where it opens a door by itself, as a webhook does.
         bearer: the token of the Authorization header, read anew for each call.
+        basic: user and password of HTTP Basic authentication, in place of a bearer.
         headers, params: what every call carries; a Secret among them is revealed for each call.
         connect_timeout, timeout: seconds until there must be a connection, and from one byte to the next.
         attempts: how often a call is made at most, where it may be made again.
@@ -179,9 +182,10 @@ class Http:
 
     def __init__(
         self,
-        url: str,
+        url: str | Secret,
         *,
         bearer: Secret | None = None,
+        basic: tuple[Value, Secret] | None = None,
         headers: Mapping[str, Value] | None = None,
         params: Mapping[str, Value] | None = None,
         connect_timeout: float = 5.0,
@@ -191,13 +195,13 @@ class Http:
         limits: Sequence[Limit] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if not url.startswith(("https://", "http://")):
-            raise ConfigError(f"{url!r} is no address", hint="it begins with https://")
-        self.url = url.rstrip("/")
-        self._bearer, self._headers, self._params = bearer, dict(headers or {}), dict(params or {})
+        self._address = url if isinstance(url, Secret) else _address(url, repr(url))
+        self.url = "(secret)" if isinstance(url, Secret) else str(self._address)
+        self._bearer, self._basic = bearer, basic
+        self._headers, self._params = dict(headers or {}), dict(params or {})
         self._timeout, self._attempts, self._patience = (connect_timeout, timeout), attempts, patience
         self._limits, self._sleep = tuple(limits), sleep
-        given = [bearer, *self._headers.values(), *self._params.values()]
+        given = [url, bearer, *(basic or ()), *self._headers.values(), *self._params.values()]
         self._mask = _Masked([secret for secret in given if isinstance(secret, Secret)])
         self._session: Any = None
 
@@ -210,11 +214,26 @@ class Http:
 
     def get(self, path: str, params: Mapping[str, Value] | None = None) -> Answer:
         """Read; repeated where it failed, with a growing wait."""
-        return self._repeated("GET", path, params, None, (NotSent, NoAnswer))
+        return self._repeated("GET", path, params, (NotSent, NoAnswer))
 
-    def send(self, method: Method, path: str, body: Any = None, params: Mapping[str, Value] | None = None) -> Answer:
-        """Change something, with ``body`` as JSON; repeated only where it was not sent."""
-        return self._repeated(method, path, params, body, (NotSent,))
+    def send(
+        self,
+        method: Method,
+        path: str,
+        body: Any = None,
+        params: Mapping[str, Value] | None = None,
+        *,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Change something, with ``body`` as JSON or ``form`` as the fields of a form; repeated only where it was not
+        sent.
+        """
+        content = None
+        if form is not None:
+            content = urlencode(form).encode(), "application/x-www-form-urlencoded"
+        elif body is not None:
+            content = json.dumps(body, allow_nan=False).encode(), "application/json"
+        return self._repeated(method, path, params, (NotSent,), content)
 
     @contextmanager
     def stream(
@@ -247,7 +266,8 @@ class Http:
 
             session = requests.Session()
             session.trust_env = False  # a ~/.netrc would take the place of the token; and once is enough for the rest
-            session.proxies = dict(requests.utils.get_environ_proxies(self.url))
+            url = self._address.reveal() if isinstance(self._address, Secret) else self._address
+            session.proxies = dict(requests.utils.get_environ_proxies(url))
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
             logging.getLogger("urllib3.connectionpool").addFilter(self._mask)  # it logs addresses with their query
             self._session = session
@@ -258,8 +278,8 @@ class Http:
         method: Method,
         path: str,
         params: Mapping[str, Value] | None,
-        body: Any,
         errors: tuple[type[HttpError], ...],
+        content: Content | None = None,
     ) -> Answer:
         import tenacity
 
@@ -282,12 +302,12 @@ class Http:
             sleep=self._sleep,
             reraise=True,
         )
-        answer: Answer = retrying(self._answer, method, path, params, body)
+        answer: Answer = retrying(self._answer, method, path, params, content)
         return answer
 
-    def _answer(self, method: Method, path: str, params: Mapping[str, Value] | None, body: Any) -> Answer:
+    def _answer(self, method: Method, path: str, params: Mapping[str, Value] | None, content: Content | None) -> Answer:
         began = time.monotonic()
-        response = self._call(method, path, params, body)
+        response = self._call(method, path, params, content)
         took = time.monotonic() - began
         _LOG.debug("%s %s: %d in %.0f ms", method, self.masked(path), response.status_code, took * 1000)
         return Answer(response.status_code, response.headers, response.content, self.masked)
@@ -297,7 +317,7 @@ class Http:
         method: Method,
         path: str,
         params: Mapping[str, Value] | None,
-        body: Any,
+        content: Content | None,
         *,
         is_stream: bool = False,
         read_timeout: float | None = None,
@@ -307,17 +327,22 @@ class Http:
             limit.take()
         session, (connect, read) = self._open(), self._timeout
         headers = {name: _revealed(value) for name, value in self._headers.items()}
+        address = self._address
+        if isinstance(address, Secret):
+            address = _address(address.reveal().strip(), f"the secret in {address.source} {address.where!r}")
         if self._bearer is not None:
             headers["Authorization"] = f"Bearer {_token(self._bearer)}"
+        if self._basic is not None:
+            pair = f"{_revealed(self._basic[0])}:{_token(self._basic[1])}"
+            headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
         data = None
-        if body is not None:
-            data = json.dumps(body, allow_nan=False).encode()
-            headers["Content-Type"] = "application/json"
+        if content is not None:
+            data, headers["Content-Type"] = content
         response, failure = None, None
         try:
             response = session.request(
                 method,
-                self.url + path,
+                address + path,
                 params={name: _revealed(value) for name, value in {**self._params, **(params or {})}.items()},
                 data=data,
                 headers=headers,
@@ -386,8 +411,12 @@ class _Masked(SecretFilter):
         """``text`` with every secret masked."""
         text = super().redact(text)
         for value in {value.strip() for secret in self._secrets for value in secret.revealed}:
-            for written in {value, quote(value, safe=""), quote_plus(value)} if value else ():
-                text = text.replace(written, "********")
+            written = {value, quote(value, safe=""), quote_plus(value)}
+            if "://" in value:  # errors name the host and the rest of an address apart
+                parts = urlsplit(value)
+                written |= {parts.path.rstrip("/"), f"{parts.path}?{parts.query}"} - {"", "?"}
+            for one in sorted(written - {""}, key=len, reverse=True):
+                text = text.replace(one, "********")
         return text
 
 
@@ -399,6 +428,13 @@ def _token(secret: Secret) -> str:
             f"the secret in {secret.source} {secret.where!r} has characters that no token has", hint="copy it again"
         )
     return token
+
+
+def _address(text: str, what: str) -> str:
+    """``text`` as an address that paths are appended to; ConfigError calls it ``what``."""
+    if not text.startswith(("https://", "http://")):
+        raise ConfigError(f"{what} is no address", hint="it begins with https://")
+    return text.rstrip("/")
 
 
 def _revealed(value: Value) -> str:

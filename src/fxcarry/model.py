@@ -513,10 +513,16 @@ class Decision:
 
 @attrs.frozen(kw_only=True)
 class Alert:
-    """Something a person may want to know."""
+    """Something a person may want to know.
+
+    ``key`` names the condition it tells of, empty where it is an event; ``is_over`` says that the condition has ended.
+    ``fields`` are facts as data: numbers have their units in their names, money is in the ``currency`` among them.
+    """
 
     at: datetime
     kind: str
     severity: Literal["info", "warning", "critical"]
     message: str
     fields: Mapping[str, Any] = attrs.field(factory=dict)
+    key: str = ""
+    is_over: bool = False

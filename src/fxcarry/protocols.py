@@ -191,7 +191,11 @@ class RiskRule(Protocol):
 
 @runtime_checkable
 class Notifier(Protocol):
-    """A channel to a person. It may fail; it never stops the engine."""
+    """A channel to a person. It may fail; it never stops the engine.
+
+    One may have a method ``check() -> str`` that asks the other side whether it would take an alert, sends none, and
+    says what was found; it raises NotifierError or ConfigError. ``fxcarry check`` calls it.
+    """
 
     @property
     def name(self) -> str:
@@ -199,5 +203,9 @@ class Notifier(Protocol):
         ...
 
     def notify(self, alert: Alert) -> None:
-        """Deliver one alert."""
+        """Deliver one alert, and return when the other side has taken it.
+
+        Raises NotifierError where it was certainly not delivered, DeliveryUnknown where nobody can tell. It is called
+        by a thread of its own, one alert at a time, and gives up by itself after some seconds.
+        """
         ...

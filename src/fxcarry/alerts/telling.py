@@ -6,14 +6,13 @@ Nothing here stops the engine: a channel that fails is a record in the journal a
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from fxcarry.alerts.kinds import AlertKind, Severity
 from fxcarry.errors import JournalError
 from fxcarry.model import Alert
 from fxcarry.protocols import Notifier
@@ -23,32 +22,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("fxcarry")
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
-Severity = Literal["info", "warning", "critical"]
-
-
-class AlertKind(StrEnum):
-    """What an alert is about: ``Alert.kind``."""
-
-    ENGINE_START = "engine-start"
-    ENGINE_STOP = "engine-stop"
-    ENGINE_CRASH = "engine-crash"
-    OPERATOR = "operator"
-    TRADING_STATE = "trading-state"
-    STOP_LOSS = "stop-loss"
-    STOP_MISSING = "stop-missing"
-    RISK_LIMIT = "risk-limit"
-    FEED_ERROR = "feed-error"
-    BROKER_ERROR = "broker-error"
-    ORDER_REJECTED = "order-rejected"
-    ORDER_WAITING = "order-waiting"
-    LATE_FILL = "late-fill"
-    ORDER_UNKNOWN = "order-unknown"
-    RECONCILIATION_BREAK = "reconciliation-break"
-    FINANCING_LEAK = "financing-leak"
-    CLOCK_JUMP = "clock-jump"
-    LIQUIDATION = "liquidation"
-    PLAN_REFUSED = "plan-refused"
-    PERFORMANCE_LOG = "performance-log"
 
 
 class Alerts:
@@ -80,13 +53,13 @@ class Alerts:
             if key in self._lasting:
                 return
             self._lasting.add(key)
-        self._waiting.append(Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}))
+        self._waiting.append(Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}, key=key))
 
     def end(self, at: datetime, kind: AlertKind, key: str, message: str) -> None:
         """Say that a condition is over, if it was told."""
         if key in self._lasting:
             self._lasting.discard(key)
-            self._waiting.append(Alert(at=at, kind=kind, severity="info", message=message))
+            self._waiting.append(Alert(at=at, kind=kind, severity="info", message=message, key=key, is_over=True))
 
     def flush(self) -> None:
         """Deliver what was collected: to the journal, the log and every channel. Raises nothing."""
@@ -114,14 +87,3 @@ class Alerts:
                 self.journal.delivered(number, channel.name, alert.at, failure)
             except JournalError as error:
                 _LOG.error("a delivery could not be recorded: %s", error)
-
-
-class ConsoleNotifier:
-    """Alerts as lines on the standard error stream; what breaks one or steers a terminal is written as ``\\x1b``."""
-
-    name = "console"
-
-    def notify(self, alert: Alert) -> None:
-        """Print one line."""
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in alert.message)
-        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {text}\n")

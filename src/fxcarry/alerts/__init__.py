@@ -1,0 +1,11 @@
+"""What a person should know: collected while the engine works, then kept in the journal, logged and handed to channels.
+
+Nothing here stops the engine: a channel that fails is a record in the journal and a line in the log.
+"""
+
+from fxcarry.alerts.console import ConsoleNotifier
+from fxcarry.alerts.kinds import AlertKind, Severity
+from fxcarry.alerts.telling import Alerts
+from fxcarry.alerts.words import Words, one_line, printable, words
+
+__all__ = ["AlertKind", "Alerts", "ConsoleNotifier", "Severity", "Words", "one_line", "printable", "words"]

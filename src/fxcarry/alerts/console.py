@@ -1,0 +1,19 @@
+"""The channel that is always there."""
+
+from __future__ import annotations
+
+import sys
+
+from fxcarry.alerts.words import printable
+from fxcarry.model import Alert
+
+
+class ConsoleNotifier:
+    """Alerts as lines on the standard error stream; what breaks one or steers a terminal is written as ``\\x1b``."""
+
+    name = "console"
+
+    def notify(self, alert: Alert) -> None:
+        """Print one line."""
+        text = printable(alert.message)
+        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {text}\n")
