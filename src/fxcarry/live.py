@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from fxcarry.alerts import AlertKind, Alerts, Severity
+from fxcarry.alerts import AlertKind, Alerts, AlertSettings, Severity
 from fxcarry.clock import SteppedClock
 from fxcarry.conventions import open_minutes
 from fxcarry.deciding import REFUSALS, REMEMBERED, UNFILLED, Decider
@@ -67,10 +67,10 @@ class Live(Decider):
 
     feed: DataFeed | None
 
-    def _begin_live(self, feed: DataFeed | None, notifiers: Sequence[Notifier]) -> None:
+    def _begin_live(self, feed: DataFeed | None, notifiers: Sequence[Notifier], alerting: AlertSettings | None) -> None:
         """What live looks know."""
         self.feed = feed
-        self.alerts = Alerts(self.journal, notifiers)
+        self.alerts = Alerts(self.journal, notifiers, alerting)
         self.before_send: Callable[[], None] = nothing
         self._is_open = False  # the book is opened at the first
         self._is_unsure = False  # the last step failed: memory may be ahead of the journal

@@ -12,6 +12,8 @@ class ConsoleNotifier:
     """Alerts as lines on the standard error stream; what breaks one or steers a terminal is written as ``\\x1b``."""
 
     name = "console"
+    per_hour = None  # it costs nothing
+    is_local = True
 
     def notify(self, alert: Alert) -> None:
         """Print one line."""

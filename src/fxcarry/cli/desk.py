@@ -96,9 +96,9 @@ def may_trade(settings: Config, broker: SimBroker | Broker, account: str | None)
 def channels(settings: Config) -> Sequence[Notifier]:
     """Where alerts go: the configured channels, or the console."""
     from fxcarry.alerts import ConsoleNotifier
-    from fxcarry.build import make
+    from fxcarry.build import channels_of
 
-    return [make(section) for section in settings.notifiers] or [ConsoleNotifier()]
+    return channels_of(settings) or [ConsoleNotifier()]
 
 
 def engine_on(

@@ -363,8 +363,14 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     with SqliteJournal.existing(path) as journal, logged_to(path.parent / "trading_system.log", settings):
         if given is None:
             give(journal, "flatten", reason)
-        broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
-        done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
+        broker, alerts = (
+            paper_broker(settings, path.parent / "paper.sqlite"),
+            Alerts(journal, channels(settings), settings.alerts),
+        )
+        try:
+            done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
+        finally:
+            alerts.close()
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")
