@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from fxcarry import plugins
-from fxcarry.alerts import Channel
+from fxcarry.alerts import AlertSettings, Channel
 from fxcarry.builtins import SimulatedConfig
 from fxcarry.config import Config, load_config
 from fxcarry.engine import Engine
@@ -175,6 +175,7 @@ def build(
     rules: Sequence[RiskRule] | None = None,
     journal: Journal | None = None,
     notifiers: Sequence[Notifier] | None = None,
+    alerting: AlertSettings | None = None,
     beside: Sequence[RiskRule] = (),
 ) -> Engine:
     """An Engine from a configuration file (or none: the defaults). Any part may be replaced by a plain object.
@@ -202,7 +203,7 @@ def build(
         costs=settings.costs,
         routing=routing_of(settings.routing),
         notifiers=channels_of(settings) if notifiers is None else notifiers,
-        alerting=settings.alerts,
+        alerting=settings.alerts if alerting is None else alerting,
         account_currency=settings.account_currency,
         financing=None if isinstance(chosen_broker, SimBroker) else settings.financing,
     )

@@ -116,7 +116,9 @@ def ack(numbers: tuple[int, ...], is_all: bool, reason: str, folder: str, as_jso
 
 @alerts.command()
 @click.option("--channel", "names", multiple=True, metavar="NAME", help="Only this channel; may be repeated.")
-@click.option("--kind", type=click.Choice([str(kind) for kind in AlertKind]), help="Send as the routes say of this kind.")
+@click.option(
+    "--kind", type=click.Choice([str(kind) for kind in AlertKind]), help="Send as the routes say of this kind."
+)
 @click.option("--severity", type=_severities, help="Send as the routes say of this severity.")
 @config_option
 @json_option
