@@ -76,9 +76,11 @@ def run(channels: list[Any], routes: tuple[Route, ...], each: int) -> tuple[dict
                        alerting=AlertSettings(routes=routes))  # fmt: skip
         assert engine.feed is not None
         history = engine.feed.history(None, None).in_currency("USD", engine.universe)
-        ends = datetime(2007, 6, 1, tzinfo=UTC), datetime(2009, 3, 31, tzinfo=UTC)
+        ends = datetime(2007, 6, 1, tzinfo=UTC), datetime(2010, 3, 31, tzinfo=UTC)
+        instants = replay_instants(history, *ends, "monthly")[:LOOKS]
+        assert len(instants) == LOOKS
         times, told, began = [], 0, time.perf_counter()
-        for n, at in enumerate(replay_instants(history, *ends, "monthly")[:LOOKS]):
+        for n, at in enumerate(instants):
             time.sleep(max(0.0, began + n * EVERY - time.perf_counter()))
             start = time.perf_counter()
             for _ in range(min(each, ALERTS - told) if each else 0):

@@ -177,7 +177,10 @@ def test_a_kind_and_severity_go_where_the_routes_say(folder: Path, monkeypatch: 
     )
 
 
-def test_a_channel_that_there_is_none_of_is_refused() -> None:
+def test_a_channel_or_kind_that_there_is_none_of_is_refused() -> None:
+    kind = run("test", "--kind", "order-unknow").exception
+    assert isinstance(kind, ConfigError)
+    assert "order-unknown" in kind.hint
     result = run("test", "--channel", "fax")
     assert isinstance(result.exception, ConfigError)
     assert result.exception.message == "there is no channel 'fax'"

@@ -385,10 +385,11 @@ def test_mistakes_of_channels_and_routes_are_told_with_their_places() -> None:
     assert problems(
         alerts={"routes": [{"severities": ["fatal"], "hours": "9-5"}], "dedupe": 3, "time_zone": "Mars"}
     ) == [
-        'alerts.routes[0].severities[0]: expected info, warning or critical, got "fatal"',
         "alerts.routes[0].to: required",
-        "alerts.dedupe: unknown key",
+        'alerts.routes[0].severities[0]: expected one of "info", "warning", "critical", got "fatal"',
+        "alerts.routes[0].hours: '9-5' are no hours (write \"22:00-07:00\")",
         "alerts.time_zone: there is no time zone 'Mars' (write it like \"Europe/Zurich\"; without, UTC)",
+        'alerts.dedupe: unknown key, did you mean "dedupe_minutes"?',
     ]
 
 
