@@ -368,6 +368,38 @@ def test_what_does_not_fit_into_memory_waits_in_the_journal(
     alerts.close()
 
 
+def test_a_dead_channel_does_not_fill_the_memory_that_others_need(
+    gate: threading.Event, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_WAITING", 100)
+    monkeypatch.setattr(outbox, "_IN_LINE", 20)
+    hanging, good = Peer("hanging", lambda call: gate.wait() and None), Peer("good")
+    alerts = Alerts(journal, [hanging, good])
+    for n in range(500):
+        send(alerts, f"m {n}")
+    until(lambda: len(good.taken) == 500, 20.0)
+    assert good.messages == [f"m {n}" for n in range(500)]
+    gate.set()
+    alerts.close(20.0)
+    assert "alerts were not sent here one by one" in hanging.messages[-1]
+    told = sum(message.startswith("m ") for message in hanging.messages)
+    assert sum(a.fields["count"] for a in hanging.taken if a.kind == "held-back") == 500 - told
+
+
+def test_a_journal_that_cannot_be_read_stops_no_ladder() -> None:
+    class Unreadable(MemoryJournal):
+        def is_acknowledged(self, alert: int) -> bool:
+            raise JournalError("the disk is gone")
+
+    mail, sms, phone = Peer("mail"), Peer("sms"), Peer("phone")
+    alerts = Alerts(Unreadable(), [mail, sms, phone], LADDER)
+    send(alerts, "fire")
+    until(lambda: phone.calls > 0)
+    send(alerts, "more fire")
+    until(lambda: "more fire" in mail.messages)
+    alerts.close(0.1)
+
+
 def test_a_journal_that_is_full_drops_only_what_memory_cannot_hold(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,6 +36,7 @@ NOT_OURS = frozenset({AlertKind.HELD_BACK, AlertKind.HEARTBEAT_MISSED, AlertKind
 """Kinds that are never taken from the journal: who raises them also sends them, in its own process."""
 
 _WAITING = 1000  # alerts in memory
+_IN_LINE = 250  # for one channel, before what is known elsewhere is only counted
 _WAITS = (5.0, 30.0, 120.0, 600.0)  # seconds that a channel that failed is left alone
 _SOON = 5.0  # seconds that a critical alert waits behind another before the next channel is told
 _TRIES = 3  # for what is not critical, or has reached somebody elsewhere
@@ -223,7 +224,7 @@ class Outbox:
         return is_settled
 
     def _start(self) -> None:
-        if self._worker is None:
+        if self._worker is None or not self._worker.is_alive():  # a fork has no threads but its own
             beside = self._journal.beside()
             self._worker = threading.Thread(target=self._work, args=(beside,), name="fxcarry-alerts", daemon=True)
             self._worker.start()
@@ -269,7 +270,10 @@ class Outbox:
             is_behind = bool(self._handed) or self._behind is not None
             can_go_on = any(line.waiting and line.is_open(now) for line in self._lines.values())
             is_busy = any(line.busy is not None and not line.is_hanging for line in self._lines.values())
-            if not (is_behind or can_go_on or is_busy or self._left or not self._done.empty()):
+            has_counts = self._is_ending and any(
+                line.held_since is not None and not line.is_down(now) for line in self._lines.values()
+            )
+            if not (is_behind or can_go_on or is_busy or has_counts or self._left or not self._done.empty()):
                 self._idle.set()
         if can_go_on or (is_behind and self._room() > 0):
             return 0.0
@@ -297,7 +301,11 @@ class Outbox:
             self._route(number, alert, now)
         if behind is None or self._room() <= 0:
             return
-        found = self._own.alerts_from(behind, min(self._room(), 500))
+        try:
+            found = self._own.alerts_from(behind, min(self._room(), 500))
+        except FxCarryError as error:
+            _LOG.error("alerts that wait cannot be read: %s", error)
+            return
         for number, alert in found:
             if alert.kind not in NOT_OURS:
                 self._route(number, alert, now)
@@ -310,7 +318,7 @@ class Outbox:
         sent = _Sent(number, alert, self.settings.route(alert, self._names))
         for name in sent.route.to:
             line = self._lines[name]
-            if sent.is_critical or (line.may_tell(now) and len(line.waiting) < _WAITING // 4):
+            if sent.is_critical or (len(line.waiting) < _IN_LINE and line.may_tell(now)):
                 line.waiting.append(_Job(sent))
             else:
                 line.hold(alert, now)
@@ -324,7 +332,7 @@ class Outbox:
         return None
 
     def _begin(self, line: _Line, job: _Job, now: float) -> None:
-        if line.thread is None:
+        if line.thread is None or not line.thread.is_alive():
             line.thread = threading.Thread(target=self._send, args=(line,), name=f"alerts-{line.name}", daemon=True)
             line.thread.start()
         job.tries, job.is_noted = job.tries + 1, True
@@ -421,13 +429,24 @@ class Outbox:
                 for job in list(line.waiting):
                     if job.sent.is_critical:
                         self._pass_on(job)
+            if len(line.waiting) > _IN_LINE:
+                self._thin_out(line, now)
+
+    def _thin_out(self, line: _Line, now: float) -> None:
+        """What waits for a channel that does not keep up, and has reached somebody elsewhere, is only counted."""
+        known = [job for job in line.waiting if job.sent.is_known]
+        line.waiting = deque(job for job in line.waiting if not job.sent.is_known)
+        for job in known:
+            if not (job.is_fallback or job.is_passed_on):
+                line.hold(job.sent.alert, now)
+                self._note(job.sent, line.name, "held-back")
 
     def _escalate(self, now: float) -> None:
         for one in [one for one in self._escalations if one.due <= now]:
             sent = one.sent
             assert sent.number is not None
             assert sent.route.escalate_minutes is not None
-            if self._own.is_acknowledged(sent.number) or self._is_over(sent.alert, sent.number):
+            if self._is_answered(sent.alert, sent.number):
                 self._escalations.remove(one)
                 continue
             ladder = (
@@ -441,8 +460,14 @@ class Outbox:
             self._lines[name].waiting.append(_Job(again))
             one.due = now + since * 60
 
-    def _is_over(self, alert: Alert, number: int) -> bool:
-        return bool(alert.key) and self._own.is_over(alert.kind, alert.key, number)
+    def _is_answered(self, alert: Alert, number: int) -> bool:
+        """Whether somebody has seen an alert, or what it tells of has ended; not, where the journal cannot be read."""
+        try:
+            is_over = bool(alert.key) and self._own.is_over(alert.kind, alert.key, number)
+            return is_over or self._own.is_acknowledged(number)
+        except FxCarryError as error:
+            _LOG.error("nobody can tell whether an alert is acknowledged: %s", error)
+            return False
 
     def _sum_up(self, now: float) -> None:
         """Tell a channel how many alerts it was not told."""
