@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fxcarry.alerts import Heartbeat, Severity
     from fxcarry.journal import AlertRecord
 
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _PATIENCE = 90.0  # seconds that a channel is waited for
 _severities = click.Choice(["info", "warning", "critical"])
 
@@ -42,12 +41,9 @@ def list_alerts(limit: int, severity: str | None, is_open: bool, folder: str, as
     from fxcarry.journal import SqliteJournal
 
     with SqliteJournal.existing(journal_path(folder)) as journal:
-        found = journal.recent_alerts(_BEGINNING)
+        found = journal.recent_alerts()
     chosen = [
-        one
-        for one in found
-        if (severity is None or one.alert.severity == severity)
-        and (not is_open or (one.alert.severity == "critical" and not one.acknowledged_by))
+        one for one in found if (severity is None or one.alert.severity == severity) and (not is_open or one.is_open)
     ][-limit:]
     if as_json:
         emit([_as_dict(one) for one in chosen])
@@ -100,11 +96,7 @@ def ack(numbers: tuple[int, ...], is_all: bool, reason: str, folder: str, as_jso
     who = getpass.getuser()
     with SqliteJournal.existing(journal_path(folder)) as journal:
         if is_all:
-            numbers = tuple(
-                one.number
-                for one in journal.recent_alerts(_BEGINNING)
-                if one.alert.severity == "critical" and not one.acknowledged_by
-            )
+            numbers = tuple(one.number for one in journal.recent_alerts() if one.is_open)
         with journal.atomic():
             done = [n for n in numbers if journal.acknowledge(n, by=who, at=datetime.now(UTC), reason=reason)]
     if as_json:
@@ -162,7 +154,7 @@ def test(
     told.flush()
     is_settled = told.settle(_PATIENCE)
     told.close(0.0)
-    [one] = journal.recent_alerts(_BEGINNING)[:1]
+    [one] = journal.recent_alerts()[:1]
     became = one.deliveries
     is_good = is_settled and all(state == "delivered" for state, _ in became.values())
     if as_json:

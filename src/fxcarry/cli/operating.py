@@ -137,6 +137,7 @@ def _status(folder: str) -> dict[str, Any]:
                 for row in journal.table("alerts")
                 if row["severity"] != "info"
             ][-5:],
+            "alerts_open": [one.number for one in journal.recent_alerts() if one.is_open],
             "financing": _financing(journal, last),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }
@@ -167,7 +168,7 @@ def _show(told: dict[str, Any]) -> None:
     for key, value in told.items():
         shown = "-" if value in (None, [], {}) else f"{value:,.2f}" if isinstance(value, float) else value
         if isinstance(value, list) and value:
-            shown = f"\n{'':19}".join(value)
+            shown = f"\n{'':19}".join(map(str, value))
         click.echo(f"{key.replace('_', ' '):18} {shown}")
 
 

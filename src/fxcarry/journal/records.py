@@ -67,6 +67,11 @@ class AlertRecord:
     acknowledged_by: str = ""
 
     @property
+    def is_open(self) -> bool:
+        """Whether it is critical and nobody has acknowledged it."""
+        return self.alert.severity == "critical" and not self.acknowledged_by
+
+    @property
     def states(self) -> dict[str, str]:
         """The state at each channel: waiting, sending, delivered, failed, unknown or held-back."""
         return {channel: state for channel, (state, _) in self.deliveries.items()}
@@ -231,8 +236,8 @@ class Journal(Protocol):
         """Alerts from that number on, in their order, ``limit`` at most."""
         ...
 
-    def recent_alerts(self, since: datetime) -> list[AlertRecord]:
-        """Alerts at ``since`` or later with what became of them, in their order."""
+    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
         ...
 
     def is_acknowledged(self, alert: int) -> bool:

@@ -670,19 +670,20 @@ class SqliteJournal:
         rows = self._rows(f"SELECT seq, {_ALERT} FROM alerts WHERE seq >= ? ORDER BY seq LIMIT ?", number, limit)
         return [(seq, _alert(row)) for seq, *row in rows]
 
-    def recent_alerts(self, since: datetime) -> list[AlertRecord]:
-        """Alerts at ``since`` or later with what became of them, in their order."""
+    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+        first = "" if since is None else instant(since)
         found: dict[int, dict[str, tuple[str, str]]] = {}
         for number, channel, state, error in self._rows(
             "SELECT d.alert, d.channel, d.state, d.error FROM alerts AS a JOIN deliveries AS d ON d.alert = a.seq "
             "WHERE a.at >= ? ORDER BY d.seq",
-            instant(since),
+            first,
         ):  # before version 4 there was no state: an error or none
             found.setdefault(number, {})[channel] = (state or ("failed" if error else "delivered"), error)
         rows = self._rows(
             f"SELECT a.seq, k.who, {_ALERT} FROM alerts AS a LEFT JOIN (SELECT alert, who FROM acknowledgements) AS k "
             "ON k.alert = a.seq WHERE a.at >= ? ORDER BY a.seq",
-            instant(since),
+            first,
         )
         return [AlertRecord(seq, _alert(row), found.get(seq, {}), who or "") for seq, who, *row in rows]
 
