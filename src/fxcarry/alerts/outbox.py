@@ -94,6 +94,7 @@ class _Line:
         self.held: Counter[str] = Counter()
         self.held_severity = "info"
         self.held_since: tuple[float, datetime] | None = None
+        self.held_last: datetime | None = None
 
     def may_tell(self, now: float) -> bool:
         """Whether one more alert is within the limit; counts it."""
@@ -112,6 +113,7 @@ class _Line:
         self.held[str(alert.kind)] += 1
         if alert.severity != "info":
             self.held_severity = "warning"
+        self.held_last = alert.at
         if self.held_since is None:
             self.held_since = now, alert.at
 
@@ -480,7 +482,7 @@ class Outbox:
             kinds = ", ".join(f"{count} {kind}" for kind, count in line.held.most_common())
             many = "1 alert was" if line.held.total() == 1 else f"{line.held.total():,} alerts were"
             alert = Alert(
-                at=datetime.now(UTC),
+                at=line.held_last or at,
                 kind=AlertKind.HELD_BACK,
                 severity="warning" if line.held_severity == "warning" else "info",
                 message=f"{many} not sent here one by one since {at:%Y-%m-%d %H:%M} UTC: {kinds}",
