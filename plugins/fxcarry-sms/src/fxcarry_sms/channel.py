@@ -157,7 +157,12 @@ class SmsNotifier:
                 raise self._refused(answer, _short(number))
         self._taken.append(str(taken["sid"]))
         if taken.get("status") in _FAILED:
-            raise self._error(_short(number), taken.get("error_code"), str(taken.get("error_message") or ""), 400)
+            code = taken.get("error_code")
+            raise NotifierError(
+                f"{_short(number)} was not told: the message is {taken['status']}, with error {code}",
+                hint=_page(code or 0, 400),
+                fields={"is_final": False, "code": code},
+            )
         _LOG.debug("Twilio took %s for %s: %s segments", taken["sid"], _short(number), segments(text))
 
     def _find(self, number: str, text: str, begin: datetime) -> Mapping[str, Any] | None:
@@ -281,8 +286,8 @@ def message(alert: Alert, limit: int) -> str:
     said = words(alert)
     over = " over" if alert.is_over else ""
     head = f"fxcarry {one_line(alert.severity).upper()} {one_line(alert.kind)}{over}: "
-    head, body, may = (_close(written(part)) for part in (head, said.happened.strip() or said.title, said.may))
-    told, end = f"{head} {body}", f"\n{said.at}"
+    head, body, title, may = (_close(written(part)) for part in (head, said.happened, said.title, said.may))
+    told, end = f"{head} {body or title}", f"\n{said.at}"
     whole = f"{told}\n{may}{end}"
     return whole if may and segments(whole) <= limit else cut(told, limit, end)
 

@@ -52,7 +52,8 @@ class Text:
 class FakeTwilio:
     """One account. ``texts`` are the messages it took, oldest first.
 
-    ``is_blind`` says that its list does not show new messages, as a list that lags does.
+    ``is_blind`` says that its list does not show new messages, as a list that lags does. ``fate`` is the status of
+    those it takes from now on.
     """
 
     def __init__(self, *, account_sid: str = ACCOUNT, api_key: str = "", secret: str = SECRET) -> None:
@@ -61,6 +62,7 @@ class FakeTwilio:
         self.status, self.type = "active", "Full"
         self.balance: str | None = "20.00"
         self.is_blind = False
+        self.fate = "queued"
         self._refused: dict[str, tuple[int, str]] = {}
 
     def refuse(self, number: str, code: int, message: str = "") -> None:
@@ -100,7 +102,7 @@ class FakeTwilio:
             return _refusal(code, message, to=to, sender=sender)
         if len(body) > _MOST:
             return _refusal(21617)
-        text = Text(f"SM{len(self.texts) + 1:032x}", to, sender, body, datetime.now(UTC))
+        text = Text(f"SM{len(self.texts) + 1:032x}", to, sender, body, datetime.now(UTC), self.fate)
         self.texts.append(text)
         return Reply.json(self._shown(text), 201)
 
