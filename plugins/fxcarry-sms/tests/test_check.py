@@ -72,5 +72,5 @@ def test_the_token_that_the_account_shows_is_not_repeated(line: Line) -> None:
         WireServer(lambda request: reply) as server,
         pytest.raises(NotifierError, match="account is odd state") as told,
     ):
-        channel_of(line.fake, server).check()
+        channel_of(line.fake, server.url).check()
     assert "the-other-token" not in str(told.value)

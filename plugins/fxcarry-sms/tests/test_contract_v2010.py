@@ -141,26 +141,19 @@ def fake(proxy: Line, monkeypatch: pytest.MonkeyPatch) -> FakeTwilio:
     return proxy.fake
 
 
-class At:
-    """Where a channel is to send."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-
 def channel(proxy: Line, **settings: Any) -> SmsNotifier:
-    return channel_of(proxy.fake, At(proxy.url), **{"timeout": 10.0, **settings})  # type: ignore[arg-type]
+    return channel_of(proxy.fake, proxy.url, **{"timeout": 10.0, **settings})
 
 
 def test_messages(proxy: Line, fake: FakeTwilio, answers: list[requests.Response]) -> None:
     channel(proxy, to=(FIRST, SECOND)).notify(alert("NAV −1 % & 日本円 = +"))
     channel(proxy, sender="FX Carry").notify(alert("🚨" * 300, is_over=True))
-    channel(proxy, sender="", messaging_service="MG" + "1" * 32, segments=10).notify(alert("日" * 2000))
+    channel(proxy, messaging_service="MG" + "1" * 32, segments=10).notify(alert("日" * 2000))
     assert [a.status_code for a in answers] == [201] * 4
     assert [text.to for text in fake.texts] == [FIRST, SECOND, FIRST, FIRST]
 
 
-@pytest.mark.parametrize("settings", [{}, {"sender": "", "messaging_service": "MG" + "1" * 32}])
+@pytest.mark.parametrize("settings", [{}, {"messaging_service": "MG" + "1" * 32}])
 def test_the_list(proxy: Line, fake: FakeTwilio, answers: list[requests.Response], settings: dict[str, Any]) -> None:
     line = channel(proxy, **settings)
     line.notify(alert("one"))

@@ -44,7 +44,7 @@ def test_an_api_key_takes_the_place_of_the_account(line: Line) -> None:
 
 def test_a_messaging_service_takes_the_place_of_a_sender(line: Line) -> None:
     line.server.fail(SEND, "unanswered")
-    line.channel(sender="", messaging_service=SERVICE).notify(alert())
+    line.channel(messaging_service=SERVICE).notify(alert())
     form = dict(parse_qsl(line.server.requests[0].body.decode()))
     assert (form["MessagingServiceSid"], "From" in form) == (SERVICE, False)
     assert [text.sender for text in line.fake.texts] == [SERVICE]
@@ -173,7 +173,7 @@ def test_an_answer_that_says_nothing_is_none(line: Line, body: object) -> None:
         WireServer(lambda request: Reply.json(body, 201)) as server,
         pytest.raises(DeliveryUnknown, match="may have been told"),
     ):
-        channel_of(line.fake, server).notify(alert())
+        channel_of(line.fake, server.url).notify(alert())
 
 
 def test_an_answer_that_trickles_is_left(line: Line) -> None:
@@ -187,7 +187,7 @@ def test_an_answer_that_trickles_is_left(line: Line) -> None:
         return Reply(201, drops()) if request.method == "POST" else said
 
     with WireServer(answer) as server:
-        channel = channel_of(line.fake, server, timeout=0.2)
+        channel = channel_of(line.fake, server.url, timeout=0.2)
         began = time.monotonic()
         channel.notify(alert())  # it is in the list
         assert time.monotonic() - began < 1.0
@@ -246,7 +246,7 @@ def test_the_queue_is_full(line: Line) -> None:
 )
 def test_refused_in_another_way(line: Line, reply: Reply, is_final: bool, said: str, hint: str) -> None:
     with WireServer(lambda request: reply) as server, pytest.raises(NotifierError) as told:
-        channel_of(line.fake, server).notify(alert())
+        channel_of(line.fake, server.url).notify(alert())
     assert not isinstance(told.value, DeliveryUnknown)
     assert told.value.fields["is_final"] is is_final
     assert said in told.value.message

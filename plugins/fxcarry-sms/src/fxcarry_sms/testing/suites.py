@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import pytest
 
@@ -17,18 +16,29 @@ SECRET_VARIABLE = "FXCARRY_FAKE_TWILIO_SECRET"
 """Where the secret of the fake is for as long as a suite runs."""
 
 
-def channel_of(fake: FakeTwilio, server: WireServer, **settings: Any) -> SmsNotifier:
-    """A channel to the fake; its secret is in the environment."""
-    given = {"to": ("+41791234567",), "sender": "+15005550006", "timeout": 2.0, **settings}
-    return SmsNotifier(
-        SmsConfig(
-            account_sid=fake.account_sid,
-            api_key=fake.api_key,
-            secret=Secret("env", SECRET_VARIABLE),
-            url=server.url,
-            **given,
-        )
+def channel_of(
+    fake: FakeTwilio,
+    url: str,
+    *,
+    to: tuple[str, ...] = ("+41791234567",),
+    sender: str = "+15005550006",
+    messaging_service: str = "",
+    segments: int = 2,
+    timeout: float = 2.0,
+) -> SmsNotifier:
+    """A channel to the fake where it is served; its secret is in the environment."""
+    config = SmsConfig(
+        account_sid=fake.account_sid,
+        api_key=fake.api_key,
+        secret=Secret("env", SECRET_VARIABLE),
+        to=to,
+        sender="" if messaging_service else sender,
+        messaging_service=messaging_service,
+        segments=segments,
+        timeout=timeout,
+        url=url,
     )
+    return SmsNotifier(config)
 
 
 class SmsNotifierSuite(NotifierSuite):
@@ -50,7 +60,7 @@ class SmsNotifierSuite(NotifierSuite):
     @pytest.fixture
     def notifier(self, fake: FakeTwilio, server: WireServer) -> Iterator[SmsNotifier]:
         """The channel."""
-        channel = channel_of(fake, server)
+        channel = channel_of(fake, server.url)
         yield channel
         channel.close()
 
