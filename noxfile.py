@@ -21,7 +21,8 @@ ECB = "./plugins/fxcarry-ecb"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER)
+SMS = "./plugins/fxcarry-sms"
+DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER, SMS)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -80,6 +81,12 @@ def plugin_oanda(session: nox.Session) -> None:
 def plugin_paper(session: nox.Session) -> None:
     """The paper plugin as installed."""
     as_installed(session, PAPER)
+
+
+@nox.session(name="plugin-sms")
+def plugin_sms(session: nox.Session) -> None:
+    """The text message plugin as installed."""
+    as_installed(session, SMS)
 
 
 @nox.session

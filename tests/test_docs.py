@@ -211,7 +211,15 @@ def test_every_module_has_a_page():
 
 def components() -> list[Component]:
     registry = load({})
-    ours = {"fxcarry", "fxcarry-alphavantage", "fxcarry-ecb", "fxcarry-fred", "fxcarry-oanda", "fxcarry-paper"}
+    ours = {
+        "fxcarry",
+        "fxcarry-alphavantage",
+        "fxcarry-ecb",
+        "fxcarry-fred",
+        "fxcarry-oanda",
+        "fxcarry-paper",
+        "fxcarry-sms",
+    }
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]
 
 
