@@ -17,5 +17,5 @@ class ConsoleNotifier:
 
     def notify(self, alert: Alert) -> None:
         """Print one line."""
-        text = printable(alert.message)
-        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {text}\n")
+        text, over = printable(" | ".join(alert.message.split("\n"))), " is over" if alert.is_over else ""
+        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}{over}: {text}\n")
