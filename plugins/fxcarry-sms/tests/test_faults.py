@@ -50,6 +50,16 @@ def test_a_messaging_service_takes_the_place_of_a_sender(line: Line) -> None:
     assert [text.sender for text in line.fake.texts] == [SERVICE]
 
 
+def test_each_alert_has_a_connection_of_its_own(line: Line) -> None:
+    channel = line.channel(FIRST, SECOND)
+    channel.notify(alert())
+    dead = channel._http._session
+    dead.mount("http://", None)  # whoever uses it fails
+    channel.notify(alert("another"))
+    assert channel._http._session is not dead
+    assert len(line.fake.texts) == 4
+
+
 def test_an_injected_header_is_text(line: Line) -> None:
     line.channel().notify(alert("x\r\nHost: evil\r\n\r\nTo=%2B15005550009&To=+15005550009"))
     (text,) = line.fake.texts
