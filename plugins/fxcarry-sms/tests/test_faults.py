@@ -207,6 +207,27 @@ def test_an_answer_that_trickles_is_left(line: Line) -> None:
     assert len(line.bodies()) == 2
 
 
+def test_what_was_left_is_not_sent_again_behind_our_back(line: Line) -> None:
+    ended: list[float] = []
+
+    def late() -> Iterator[bytes]:
+        for _ in range(7):
+            time.sleep(0.1)
+            yield b" "
+        ended.append(time.monotonic())
+
+    def answer(request: Request) -> Reply:
+        return Reply(429, late(), {"Retry-After": "0"}) if request.method == "POST" else line.fake.answer(request)
+
+    with WireServer(answer) as server:
+        with pytest.raises(DeliveryUnknown, match="did not end"):
+            channel_of(line.fake, server.url, timeout=0.2).notify(alert())
+        while not ended:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert sum(request.method == "POST" for request in server.requests) == 1
+
+
 # -- refused ----------------------------------------------------------------------------------------------------------
 
 
