@@ -22,7 +22,7 @@ def test_little_is_left(line: Line) -> None:
     assert "the balance is 4.99 USD, which is below 5: top it up" in line.channel().check()
 
 
-@pytest.mark.parametrize("balance", [None, "much"])
+@pytest.mark.parametrize("balance", [None, "much", "NaN"])
 def test_a_balance_that_cannot_be_read_is_no_matter(line: Line, balance: str | None) -> None:
     line.fake.balance = balance
     assert line.channel().check() == "the account is active; would tell +41…567"

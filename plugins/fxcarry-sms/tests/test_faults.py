@@ -50,6 +50,16 @@ def test_a_messaging_service_takes_the_place_of_a_sender(line: Line) -> None:
     assert [text.sender for text in line.fake.texts] == [SERVICE]
 
 
+def test_each_alert_has_a_connection_of_its_own(line: Line) -> None:
+    channel = line.channel(FIRST, SECOND)
+    channel.notify(alert())
+    dead = channel._http._session
+    dead.request = None  # whoever uses it fails
+    channel.notify(alert("another"))
+    assert channel._http._session is not dead
+    assert len(line.fake.texts) == 4
+
+
 def test_an_injected_header_is_text(line: Line) -> None:
     line.channel().notify(alert("x\r\nHost: evil\r\n\r\nTo=%2B15005550009&To=+15005550009"))
     (text,) = line.fake.texts
@@ -195,6 +205,27 @@ def test_an_answer_that_trickles_is_left(line: Line) -> None:
         with pytest.raises(DeliveryUnknown, match="did not end"):
             channel.notify(alert("another"))
     assert len(line.bodies()) == 2
+
+
+def test_what_was_left_is_not_sent_again_behind_our_back(line: Line) -> None:
+    ended: list[float] = []
+
+    def late() -> Iterator[bytes]:
+        for _ in range(7):
+            time.sleep(0.1)
+            yield b" "
+        ended.append(time.monotonic())
+
+    def answer(request: Request) -> Reply:
+        return Reply(429, late(), {"Retry-After": "0"}) if request.method == "POST" else line.fake.answer(request)
+
+    with WireServer(answer) as server:
+        with pytest.raises(DeliveryUnknown, match="did not end"):
+            channel_of(line.fake, server.url, timeout=0.2).notify(alert())
+        while not ended:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert sum(request.method == "POST" for request in server.requests) == 1
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------

@@ -82,8 +82,9 @@ class SmsNotifier:
     def notify(self, alert: Alert) -> None:
         """Tell every number; see the class for what is raised."""
         text = message(alert, self._config.segments)
-        give_up = time.monotonic() + 4 * self._config.timeout
+        give_up = time.monotonic() + 3 * self._config.timeout
         failed: list[NotifierError] = []
+        self._http.close()  # a connection left from the last alert may be dead without a sign: it would lose this one
         for number in self._config.to:
             try:
                 if time.monotonic() > give_up:
@@ -206,9 +207,9 @@ class SmsNotifier:
         try:
             facts = self._read(f"{account}/Balance.json")
             left = Decimal(str(facts.get("balance")))
+            low = f", which is below {_LOW}: top it up" if left < _LOW else ""
         except (NotifierError, InvalidOperation):
             return ""
-        low = f", which is below {_LOW}: top it up" if left < _LOW else ""
         return f"the balance is {left:.2f} {one_line(str(facts.get('currency') or ''))}{low}; "
 
     def _within(self, call: Callable[[], Answer]) -> Answer:
