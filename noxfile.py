@@ -18,10 +18,11 @@ nox.options.sessions = []
 ROOT = Path(__file__).parent
 ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
 ECB = "./plugins/fxcarry-ecb"
+EMAIL = "./plugins/fxcarry-email"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, EMAIL, FRED, OANDA, PAPER)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -62,6 +63,12 @@ def plugin_alphavantage(session: nox.Session) -> None:
 def plugin_ecb(session: nox.Session) -> None:
     """The ECB plugin as installed."""
     as_installed(session, ECB)
+
+
+@nox.session(name="plugin-email")
+def plugin_email(session: nox.Session) -> None:
+    """The e-mail plugin as installed."""
+    as_installed(session, EMAIL, "aiosmtpd", "trustme")
 
 
 @nox.session(name="plugin-fred")
