@@ -369,6 +369,46 @@ def test_a_ca_file_that_cannot_be_used_is_a_config_error(server: FakeMailServer,
             channel(server, ca_file=path)
 
 
+def test_a_server_that_is_silent_instead_of_encrypting(
+    channel: MakeChannel, server: FakeMailServer, alert: MakeAlert
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(NotifierError, match=r"found no encryption.*timed out"):
+            channel(server, security="ssl", port=silent.getsockname()[1], timeout=0.2).notify(alert())
+        assert time.monotonic() - began < 0.2 * 5 + 0.5
+
+
+@pytest.mark.parametrize("how", ["drop", "hang", "trickle", "550 stay"])
+def test_the_goodbye_changes_nothing(server: FakeMailServer, channel: MakeChannel, alert: MakeAlert, how: str) -> None:
+    server.fail("QUIT", how)
+    began = time.monotonic()
+    channel(server, timeout=5.0).notify(alert())
+    assert time.monotonic() - began < 2.0
+    assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize("banner", ["220", "220-one\r\n220 two", "220 " + "x" * 5000])
+def test_a_strange_greeting_is_read(
+    server: FakeMailServer, channel: MakeChannel, banner: str, alert: MakeAlert
+) -> None:
+    server.fail("connect", banner)  # and closes
+    with pytest.raises(NotifierError, match="did not get through (EHLO|MAIL)"):
+        channel(server).notify(alert())
+
+
+@pytest.mark.parametrize(
+    "banner",
+    ["HTTP/1.1 400 Bad Request", "", "22", "2200 x", "220x", "220 " + "x" * 9000, "\r\n".join(["220-x"] * 101)],
+)
+def test_what_is_no_greeting_is_an_error(
+    server: FakeMailServer, channel: MakeChannel, banner: str, alert: MakeAlert
+) -> None:
+    server.fail("connect", banner)
+    with pytest.raises(NotifierError, match="did not get through greeting"):
+        channel(server).notify(alert())
+
+
 # -- size --------------------------------------------------------------------------------------------------------------
 
 

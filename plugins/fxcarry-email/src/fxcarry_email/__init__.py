@@ -44,14 +44,14 @@ class EmailConfig:
     timeout: float = 10.0
 
     def __attrs_post_init__(self) -> None:
-        if not self.host or not self.host.isascii() or not self.host.isprintable() or set(self.host) & set(" /@"):
+        if not self.host or not self.host.isascii() or not self.host.isprintable() or set(self.host) & set(" /@[]"):
             raise ConfigError(f"host {self.host!r} is no name of a mail server", hint='like "smtp.example.com"')
         if self.security not in _PORTS:
             raise ConfigError(f"security {self.security!r} is not known", hint='"starttls", "ssl" or "none"')
         if self.port is not None and not 0 < self.port < 65536:
             raise ConfigError(f"port {self.port} is none", hint="1 to 65535, or leave it out")
-        if not self.timeout > 0:
-            raise ConfigError(f"timeout {self.timeout} is not > 0", hint="seconds, 10 is usual")
+        if not 0 < self.timeout <= 600:
+            raise ConfigError(f"timeout {self.timeout} is not > 0 and at most 600", hint="seconds, 10 is usual")
         parse(self.sender, "sender")
         if not self.to:
             raise ConfigError(f"to is {self.to!r}: nobody to write to", hint='a list: to = ["me@example.com"]')
@@ -76,7 +76,7 @@ class EmailConfig:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
 

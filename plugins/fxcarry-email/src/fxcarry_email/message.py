@@ -27,7 +27,7 @@ def compose(alert: Alert, sender: Address, to: Sequence[Address], now: datetime)
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = tuple(to)
-    message["Subject"] = said.subject
+    message["Subject"] = said.subject.replace("=?", "= ?")  # else it is decoded, to line breaks too
     message["Date"] = now
     message["Message-ID"] = _id(
         sender, alert.at.isoformat(), alert.kind, alert.severity, alert.key, str(alert.is_over), alert.message

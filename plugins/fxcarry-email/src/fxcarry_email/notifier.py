@@ -119,7 +119,7 @@ class EmailNotifier:
         if deadline.is_over:
             raise NotifierError(f"{self._where} took too long", hint="it is tried again later")
         config = self._config
-        address = (config.host.strip("[]"), config.used_port)
+        address = (config.host, config.used_port)
         try:
             sock = socket.create_connection(address, min(config.timeout, deadline.left))
         except socket.gaierror as error:

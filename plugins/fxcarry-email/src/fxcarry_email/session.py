@@ -192,10 +192,9 @@ class Session(smtplib.SMTP):
             self._need(self.noop(), 250, "NOOP")
 
     def leave(self) -> None:
-        """Say QUIT and close, whatever comes of it."""
-        with suppress(OSError, smtplib.SMTPException):
-            if self.sock is not None:
-                self.sock.settimeout(_GOODBYE)
+        """Say QUIT and close, whatever comes of it, within a second."""
+        if self.sock is not None:
+            with suppress(OSError, smtplib.SMTPException), Deadline(_GOODBYE).watching(self):
                 self.quit()
         self.close()
 

@@ -19,8 +19,8 @@ import attrs
 
 from fxcarry.errors import ConfigError
 
-Step = Literal["connect", "EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA", "body", "end"]
-_STEPS = ("EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA")
+Step = Literal["connect", "EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA", "body", "end", "QUIT"]
+_STEPS = ("EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA", "QUIT")
 _TRICKLE = 0.02  # seconds between two bytes
 
 
