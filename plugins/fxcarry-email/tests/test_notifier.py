@@ -393,7 +393,7 @@ def test_a_strange_greeting_is_read(
     server: FakeMailServer, channel: MakeChannel, banner: str, alert: MakeAlert
 ) -> None:
     server.fail("connect", banner)  # and closes
-    with pytest.raises(NotifierError, match="did not get through (EHLO|MAIL)"):
+    with pytest.raises(NotifierError, match=r"did not get through (EHLO|MAIL)"):
         channel(server).notify(alert())
 
 
