@@ -109,6 +109,13 @@ def test_a_server_that_stays_busy_is_given_up_after_three_tries(
     assert (server.connections, server.mails, slept) == (3, [], [0.5, 1.0])
 
 
+def test_a_long_refusal_is_cut(server: FakeMailServer, channel: MakeChannel, alert: MakeAlert) -> None:
+    server.fail("MAIL", "\r\n".join([*["550-" + "x" * 500] * 50, "550 end"]))
+    with pytest.raises(NotifierError, match="550 xxx") as error:
+        channel(server).notify(alert())
+    assert len(str(error.value)) < 500
+
+
 # -- refused: certainly not delivered, final ---------------------------------------------------------------------------
 
 

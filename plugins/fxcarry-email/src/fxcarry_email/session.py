@@ -20,6 +20,7 @@ from fxcarry.errors import DeliveryUnknown, NotifierError
 _GOODBYE = 1.0  # seconds that the answer to QUIT is waited for
 _LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\r?\n", re.DOTALL)
 _LONGEST, _MOST = 8192, 100  # bytes of a line, lines of an answer
+_SHOWN = 300  # characters of an answer that an error repeats
 
 
 class Busy(NotifierError):
@@ -238,7 +239,7 @@ class Session(smtplib.SMTP):
 
     def _said(self, answer: tuple[int, bytes]) -> str:
         code, text = answer
-        return self._mask(f"{code} {' '.join(text.decode('utf-8', 'replace').split())}")
+        return self._mask(f"{code} {' '.join(text.decode('utf-8', 'replace').split())}")[:_SHOWN]
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -86,8 +87,6 @@ class FakeMailServer:
         self.mails: list[Mail] = []
         self.connections = 0
         self._faults: list[_Fault] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._open: set[Any] = set()
 
     def fail(self, step: Step, how: str, *, times: int | None = None, only: str = "") -> None:
@@ -108,6 +107,8 @@ class FakeMailServer:
 
     def __enter__(self) -> Self:
         context = self._context()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         served = self._loop.create_server(
             lambda: self._protocol(context), self.host, 0, ssl=context if self.security == "ssl" else None
@@ -131,8 +132,6 @@ class FakeMailServer:
     def _context(self) -> ssl.SSLContext | None:
         if self._trust is None:
             return None
-        from datetime import UTC, datetime, timedelta
-
         authority = self._trust.CA()
         until = datetime.now(UTC) + timedelta(days=self.days)
         with tempfile.NamedTemporaryFile(suffix=".pem", delete=False) as file:
@@ -146,10 +145,16 @@ class FakeMailServer:
         """A protocol of aiosmtpd for one connection; the class is made here, for aiosmtpd is imported late."""
         fake, smtp = self, self._smtp
 
+        class Session(smtp.Session):  # type: ignore[misc, name-defined]
+            login_data = None  # to set it is a warning otherwise, at every login
+
         class Protocol(smtp.SMTP):  # type: ignore[misc, name-defined]
             def connection_made(self, transport: Any) -> None:
                 fake._open.add(transport)
                 super().connection_made(transport)
+
+            def _create_session(self) -> Any:
+                return Session(self.loop)
 
             async def _handle_client(self) -> None:
                 fake.connections += 1
