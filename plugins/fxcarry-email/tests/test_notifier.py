@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -414,6 +415,18 @@ def test_what_is_no_greeting_is_an_error(
     server.fail("connect", banner)
     with pytest.raises(NotifierError, match="did not get through greeting"):
         channel(server).notify(alert())
+
+
+def test_authorities_are_read_anew_for_each_mail(serve: MakeServer, channel: MakeChannel, alert: MakeAlert) -> None:
+    first, second = serve(), serve()
+    notifier = channel(second, ca_file=first.ca_file)
+    with pytest.raises(NotifierError, match="is not trusted"):
+        notifier.notify(alert())
+    Path(first.ca_file).write_bytes(Path(second.ca_file).read_bytes())
+    notifier.notify(alert())
+    Path(first.ca_file).write_text("nothing", "utf-8")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        notifier.notify(alert())
 
 
 # -- size --------------------------------------------------------------------------------------------------------------

@@ -44,12 +44,8 @@ class EmailNotifier:
         self._to = [parse(address, "to") for address in config.to]
         self._where = f"{config.host}:{config.used_port}"
         self._sleep, self._now = sleep, now
-        try:
-            self._tls = ssl.create_default_context(cafile=config.ca_file or None)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"ca_file {config.ca_file!r} cannot be used: {error}", hint="a file of certificates in PEM"
-            ) from None
+        if config.ca_file:
+            _trusting(config.ca_file)
 
     def notify(self, alert: Alert) -> None:
         """Send the mail of an alert. A server that is busy (4xx) is tried three times, with short waits.
@@ -105,10 +101,10 @@ class EmailNotifier:
         try:
             with deadline.watching(session):
                 if config.security == "ssl":
-                    session.secure(self._tls, config.host)
+                    session.secure(_trusting(config.ca_file), config.host)
                 session.greet()
                 if config.security == "starttls":
-                    session.start_tls(self._tls, config.host)
+                    session.start_tls(_trusting(config.ca_file), config.host)
                 if config.user:
                     session.log_in(config.user, password)
                 yield session
@@ -133,6 +129,16 @@ class EmailNotifier:
             ) from None
         sock.settimeout(config.timeout)
         return sock
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    """TLS that trusts the authorities in ``ca_file``, or else the system's, as they are now: they are renewed."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"ca_file {ca_file!r} cannot be used: {error}", hint="a file of certificates in PEM"
+        ) from None
 
 
 def _masking(user: str, password: str) -> Callable[[str], str]:
