@@ -22,6 +22,7 @@ from fxcarry.errors import ConfigError
 
 Step = Literal["connect", "EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA", "body", "end", "QUIT"]
 _STEPS = ("EHLO", "STARTTLS", "AUTH", "NOOP", "MAIL", "RCPT", "DATA", "QUIT")
+_SILENT = ("drop", "hang", "trickle")
 _TRICKLE = 0.02  # seconds between two bytes
 
 
@@ -174,7 +175,7 @@ class FakeMailServer:
                     self._writer.write(b"2")
                     await self._writer.drain()
                     await asyncio.sleep(_TRICKLE)
-                await self.push(how)
+                await self.push(how.encode())
 
         def step(name: str) -> Any:
             usual = getattr(smtp.SMTP, f"smtp_{name}")
@@ -237,17 +238,16 @@ class _Handler:
     def __init__(self, fake: FakeMailServer) -> None:
         self._fake = fake
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> bytes:
         how = self._fake._fault("end", "")
-        if how is not None and how[:1].isdigit() and how[0] != "2":
-            return how
-        data = bytes(envelope.original_content)
-        message = email.message_from_bytes(data, policy=policy.default)
-        assert isinstance(message, EmailMessage)
-        self._fake.mails.append(Mail(envelope.mail_from, tuple(envelope.rcpt_tos), message, data))
-        if how is not None:
+        if how is None or how[:1] not in ("4", "5"):
+            data = bytes(envelope.original_content)
+            message = email.message_from_bytes(data, policy=policy.default)
+            assert isinstance(message, EmailMessage)
+            self._fake.mails.append(Mail(envelope.mail_from, tuple(envelope.rcpt_tos), message, data))
+        if how in _SILENT:
             await server.fail(how)
-        return "250 2.0.0 taken"
+        return b"250 2.0.0 taken" if how is None else how.encode()
 
 
 def _need(name: str) -> ModuleType:
