@@ -156,6 +156,14 @@ def test_a_wrong_password_is_final_and_says_app_password(
         assert "wrong-password" not in str(error.value)
 
 
+def test_a_server_that_wants_a_login_says_so(serve: MakeServer, channel: MakeChannel, alert: MakeAlert) -> None:
+    server = serve(**LOGIN)
+    with pytest.raises(NotifierError, match=r"refused the sender .*: 530") as error:
+        channel(server, user="", password=None).notify(alert())
+    assert error.value.fields["is_final"] is True
+    assert "set user and password" in error.value.hint
+
+
 def test_a_missing_password_is_a_config_error_that_names_its_place(
     serve: MakeServer, channel: MakeChannel, alert: MakeAlert, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,7 @@ class Session(smtplib.SMTP):
     """A connection that speaks SMTP. ``where`` names the server in errors, ``mask`` takes secrets out of them."""
 
     def __init__(self, sock: socket.socket, *, where: str, mask: Callable[[str], str]) -> None:
-        address = sock.getsockname()[0]
+        address = str(sock.getsockname()[0]).partition("%")[0]  # without the interface of a link-local one
         name = f"[IPv6:{address}]" if ":" in address else f"[{address}]"  # RFC 5321, 4.1.3: no name is looked up
         super().__init__(local_hostname=name)
         self.sock = sock
@@ -234,8 +234,9 @@ class Session(smtplib.SMTP):
         message = f"{self._where} refused {what}: {self._said(answer)}"
         if 400 <= answer[0] < 500:
             raise Busy(message)
+        hint = "it wants a login, or encryption: set user and password, and security" if answer[0] == 530 else ""
         is_final = 500 <= answer[0] < 600
-        raise NotifierError(message, fields={"is_final": True} if is_final else {})
+        raise NotifierError(message, hint=hint, fields={"is_final": True} if is_final else {})
 
     def _said(self, answer: tuple[int, bytes]) -> str:
         code, text = answer
