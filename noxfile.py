@@ -17,12 +17,14 @@ nox.options.sessions = []
 
 ROOT = Path(__file__).parent
 ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
+APPRISE = "./plugins/fxcarry-apprise"
 ECB = "./plugins/fxcarry-ecb"
+EMAIL = "./plugins/fxcarry-email"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
 SMS = "./plugins/fxcarry-sms"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER, SMS)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, EMAIL, FRED, OANDA, PAPER, SMS)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -59,10 +61,22 @@ def plugin_alphavantage(session: nox.Session) -> None:
     as_installed(session, ALPHAVANTAGE)
 
 
+@nox.session(name="plugin-apprise")
+def plugin_apprise(session: nox.Session) -> None:
+    """The Apprise plugin as installed."""
+    as_installed(session, APPRISE)
+
+
 @nox.session(name="plugin-ecb")
 def plugin_ecb(session: nox.Session) -> None:
     """The ECB plugin as installed."""
     as_installed(session, ECB)
+
+
+@nox.session(name="plugin-email")
+def plugin_email(session: nox.Session) -> None:
+    """The e-mail plugin as installed."""
+    as_installed(session, EMAIL, "aiosmtpd", "trustme")
 
 
 @nox.session(name="plugin-fred")

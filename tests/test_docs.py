@@ -214,7 +214,9 @@ def components() -> list[Component]:
     ours = {
         "fxcarry",
         "fxcarry-alphavantage",
+        "fxcarry-apprise",
         "fxcarry-ecb",
+        "fxcarry-email",
         "fxcarry-fred",
         "fxcarry-oanda",
         "fxcarry-paper",

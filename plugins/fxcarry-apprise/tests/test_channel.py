@@ -15,15 +15,15 @@ from typing import Any
 
 import attrs
 import pytest
-from fxcarry_apprise import AppriseConfig
-from fxcarry_apprise.channel import AppriseNotifier
-from fxcarry_apprise.testing import FakePeer
 
 from fxcarry.errors import ConfigError, DeliveryUnknown, NotifierError
 from fxcarry.model import Alert
 from fxcarry.plugins import load
 from fxcarry.secrets import Secret
 from fxcarry.testing import WireServer
+from fxcarry_apprise import AppriseConfig
+from fxcarry_apprise.channel import AppriseNotifier
+from fxcarry_apprise.testing import FakePeer
 
 AT = datetime(2025, 3, 12, 13, 5, tzinfo=UTC)
 

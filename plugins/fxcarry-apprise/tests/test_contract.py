@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
+from fxcarry.secrets import Secret
 from fxcarry_apprise import AppriseConfig
 from fxcarry_apprise.channel import AppriseNotifier
 from fxcarry_apprise.testing import FakePeer
 from fxcarry_apprise.testing.suites import VARIABLE, AppriseNotifierSuite
-
-from fxcarry.secrets import Secret
 
 
 class TestJson(AppriseNotifierSuite):
