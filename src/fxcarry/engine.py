@@ -23,6 +23,7 @@ from fxcarry.market import MarketHistory, MarketView
 from fxcarry.model import (
     TradingState,
 )
+from fxcarry.occasions import USUAL, Occasions
 from fxcarry.protocols import Broker, DataFeed, Notifier, RiskRule, Strategy
 from fxcarry.risk import StopLoss
 from fxcarry.routing import LeastCost
@@ -58,6 +59,7 @@ class Engine(Live):
         routing: hold exposures in the cheapest pairs, crosses included; default: in the pairs against the account
             currency.
         notifiers: channels that live steps send alerts to.
+        occasions: what live steps tell besides what goes wrong.
         account_currency: of a broker that is not simulated.
     """
 
@@ -75,6 +77,7 @@ class Engine(Live):
         financing: LinearFinancing | None = None,
         routing: LeastCost | None = None,
         notifiers: Sequence[Notifier] = (),
+        occasions: Occasions = USUAL,
         account_currency: str = "USD",
     ) -> None:
         super().__init__(
@@ -89,7 +92,7 @@ class Engine(Live):
             routing=routing,
             account_currency=account_currency,
         )
-        self._begin_live(feed, notifiers)
+        self._begin_live(feed, notifiers, occasions)
         # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
         # and acts first: there is nothing to screen for that rule.
         self._screens: list[Callable[[Block], int | None]] = [

@@ -195,3 +195,7 @@ class Journal(Protocol):
     def published(self) -> list[tuple[datetime, Instrument]]:
         """What :meth:`publish` has recorded, oldest first: name, pair and financing of instruments."""
         ...
+
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first: at, severity, message and fields, which may have become plain JSON."""
+        ...
