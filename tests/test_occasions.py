@@ -15,7 +15,7 @@ import pytest
 
 from fxcarry.alerts import Alerts
 from fxcarry.alerts.words import words
-from fxcarry.conventions import session_end
+from fxcarry.conventions import roll_days, session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants
 from fxcarry.engine import Engine
@@ -27,6 +27,7 @@ from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import Alert, Pair, Quote, Snapshot, Transaction
 from fxcarry.occasions import Look, Night, Occasions, Teller, last_finished, next_weekday, report_html
+from fxcarry.risk import DailyLoss, Drawdown
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
 from fxcarry.testing import market_history
@@ -157,7 +158,7 @@ def test_a_setting_that_means_nothing_is_refused(name: str, value: Any) -> None:
 
 
 def test_a_digest_may_be_named_alone() -> None:
-    assert Occasions(digest="daily").digest == ("daily",)  # type: ignore[arg-type]
+    assert Occasions(digest="daily").digest == ("daily",)
     assert Occasions().digest == ()
 
 
@@ -675,3 +676,72 @@ def test_a_backtest_tells_nothing(history: MarketHistory) -> None:
     engine.run(start=datetime(2020, 1, 9, tzinfo=UTC))
     assert journal.alerts == []
     assert journal.orders
+
+
+# -- as the engine looks ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def looked(history: MarketHistory) -> MemoryJournal:
+    """Looks half an hour before each day's end and at it, from 20 January on."""
+    journal = MemoryJournal()
+    engine = Engine(
+        feed=MemoryFeed(history),
+        broker=SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)),
+        strategy=Sign(),
+        rules=(Drawdown(0.5), DailyLoss(0.2)),
+        universe=UNIVERSE,
+        rebalance="weekly",
+        journal=journal,
+        costs=Costs(),
+        occasions=EVERYTHING,
+    )
+    for at in replay_instants(history.in_currency("USD", UNIVERSE), None, None, "weekly")[10:40]:
+        engine.step(at - HOUR / 2)
+        engine.step(at)
+    return journal
+
+
+def test_each_night_is_told_before_and_booked_as_told(looked: MemoryJournal) -> None:
+    """What was expected half an hour before is what is booked, but for the price of 17:00 and the rounding."""
+    assert looked.log is not None
+    booked: dict[str, dict[str, float]] = {}
+    for t in looked.log:
+        if t.kind == "financing":
+            booked.setdefault(str(t.trade_date), {})[t.instrument] = float(t.amount)
+    nights = {a.fields["roll_date"]: a.fields["amount"] for a in looked.alerts_of("rollover-tonight")}
+    assert len(nights) > 15
+    for day, amounts in nights.items():
+        paid = {name: amount for name, amount in amounts.items() if amount}
+        assert booked[day] == pytest.approx(paid, rel=0.03, abs=0.011)
+
+
+def test_a_wednesday_is_three_days_and_a_holiday_moves_them(looked: MemoryJournal) -> None:
+    """11 February 2020 is a holiday in Japan: the yen's value date jumps a night earlier."""
+    days = {a.fields["roll_date"]: a.fields["roll_days"] for a in looked.alerts_of("rollover-tonight")}
+    assert days["2020-01-29"] == {"AUDUSD": 3, "EURUSD": 3, "USDJPY": 3}
+    assert {name: roll_days(name, date(2020, 2, 7)) for name in ("AUDUSD", "EURUSD", "USDJPY")} == days["2020-02-07"]
+    assert days["2020-02-07"]["USDJPY"] == 2
+
+
+def test_a_digest_has_what_is_ahead(looked: MemoryJournal) -> None:
+    [told] = [
+        a for a in looked.alerts_of("digest") if (a.fields["date"], a.fields["period"]) == ("2020-02-05", "daily")
+    ]
+    assert told.fields["next"] == {
+        "rebalance": "2020-02-07",
+        "multi_day_roll": "2020-02-07",
+        "holiday": "2020-02-06 NZD",
+        "weekend_close": "2020-02-07 22:00 UTC",
+    }
+    assert told.fields["headroom"].keys() == {"drawdown", "daily-loss"}
+    assert 0.4 < told.fields["headroom"]["drawdown"] <= 0.5
+    assert {p["instrument"] for p in told.fields["positions"]} == {"AUDUSD", "EURUSD", "USDJPY"}
+    gross = sum(abs(p["weight"]) for p in told.fields["positions"])
+    assert gross == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_restart_within_a_day_forgets_no_trade(history: MarketHistory, looked: MemoryJournal) -> None:
+    fills = [t for t in looked.transactions() if t.kind == "fill"]
+    told = [one for a in looked.alerts_of("trade-executed") for one in a.fields["trades"]]
+    assert [(t.instrument, float(t.units)) for t in fills] == [(one["instrument"], one["units"]) for one in told]

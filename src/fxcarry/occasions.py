@@ -373,7 +373,7 @@ class Teller:
         return self.wanted.rollover != "off" and self._roll[0] <= at
 
     def _look(self, look: Look, is_day_over: bool) -> None:
-        mids = {pair: quote.mid for pair, quote in look.snapshot.quotes.items()}
+        mids: Mids = {pair: quote.mid for pair, quote in look.snapshot.quotes.items()}
         nav = self._money(look.nav)
         if self._book is None:
             book, closed = self._read(look, nav, mids)
@@ -386,7 +386,7 @@ class Teller:
                 self._tell_closed(look, name, since)
         finished = last_finished(look.at)
         if is_day_over:
-            self._keep(book.measure(finished, look.at, nav, mids))
+            self._keep(book.measure(finished, look.at, nav, self._all_mids(book, look.at, mids)))
         if self._days and self._days[-1].date == finished:
             self._tell_day(look, self._days[-1])
         if self._is_rolling(look.at):
@@ -397,6 +397,14 @@ class Teller:
     def _quotes(self, by: datetime) -> Mids:
         return {pair: quote.mid for pair, quote in self.journal.quotes(by=by).items()}
 
+    def _all_mids(self, book: _Book, at: datetime, mids: Mids) -> Mids:
+        """The mids of a look, with those on record for what it does not quote, where the book needs them."""
+        try:
+            book.value(mids)
+        except MissingDataError:
+            return {**self._quotes(at), **mids}
+        return mids
+
     def _read(self, look: Look, nav: Decimal, mids: Mids) -> tuple[_Book, dict[str, str | None]]:
         """The book as of this look, measured at each day's end of this month and of this week that was looked at; and
         of the instruments of which a position was closed at this look, the last transaction while they were flat.
@@ -406,6 +414,7 @@ class Teller:
         for t in transactions:
             known.add(t)
         book = _Book(self.currency, self._quotes)
+        mids = self._all_mids(known, look.at, mids)
         book.start(self._money(Decimal(str(look.nav)) - known.value(mids)))
         self._remember()
         self._days, place, is_first = [], 0, True
@@ -635,6 +644,7 @@ class Teller:
         if not nights:
             return
         self._told.add(("roll", day.isoformat()))
+        self._roll = session_end(day), session_end(day)  # nothing more before it
         total = _total(nights)
         is_notable = total is None or total < 0 or any(n.days is None or n.days > 1 for n in nights)
         if self.wanted.rollover == "notable" and not is_notable:
@@ -681,7 +691,7 @@ class Teller:
                 }
                 for n in nights
             ],
-            "headroom": dict(look.headroom()),
+            "headroom": {rule: room for rule, room in look.headroom().items() if math.isfinite(room)},
             "tonight": None if nights and total is None else self._number(total or 0.0),
             "roll_date": coming.isoformat(),
             "roll_days": {n.instrument: n.days for n in nights},
@@ -852,19 +862,20 @@ def report_html(fields: Mapping[str, Any]) -> str:
     """
     from jinja2 import Environment
 
-    if "period" not in fields or "nav" not in fields:
+    if not {"period", "nav", "currency"} <= fields.keys():
         raise ConfigError("these are not the fields of a digest", hint="give Alert.fields of an alert digest")
 
-    currency, parts = str(fields.get("currency", "")), ("spot", "carry", "cost", "translation", "other")
+    currency, parts = str(fields["currency"]), ("spot", "carry", "cost", "translation", "other")
+    digits = minor_digits(currency)
 
     def money(value: Any) -> str:
-        return "not known" if value is None else f"{value:+,.2f}"
+        return "not known" if value is None else f"{value + 0.0:+,.{digits}f}"
 
     result = [("change", money(fields.get("pnl")), _pct(fields["return"]))]
     result += [(part, money(fields.get(part)), "") for part in parts]
     result += [("deposits less withdrawals", money(fields.get("flows")), "")]
     positions = [
-        (p["instrument"], _units(p["units"]), f"{p['value']:+,.2f}", _pct(p["weight"])) for p in fields["positions"]
+        (p["instrument"], _units(p["units"]), money(p["value"]), _pct(p["weight"])) for p in fields["positions"]
     ]
     tonight = [("expected", f"{money(fields.get('tonight'))} {currency}")]
     tonight += [
@@ -884,6 +895,6 @@ def report_html(fields: Mapping[str, Any]) -> str:
             for d in fields["days"]
         ]
         tables.insert(1, ("Days", ("date", "return", "change", "spot", "carry", "cost"), rows))
-    title = f"{fields['period']} digest {fields['date']}: NAV {fields['nav']:,.2f} {currency}"
+    title = f"{fields['period']} digest {fields['date']}: NAV {fields['nav']:,.{digits}f} {currency}"
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(title=title, tables=[table for table in tables if table[2]])
