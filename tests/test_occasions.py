@@ -15,7 +15,7 @@ import pytest
 
 from fxcarry.alerts import Alerts
 from fxcarry.alerts.words import words
-from fxcarry.conventions import roll_days, session_end
+from fxcarry.conventions import session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants
 from fxcarry.engine import Engine
@@ -703,7 +703,9 @@ def looked(history: MarketHistory) -> MemoryJournal:
 
 
 def test_each_night_is_told_before_and_booked_as_told(looked: MemoryJournal) -> None:
-    """What was expected half an hour before is what is booked, but for the price of 17:00 and the rounding."""
+    """What was expected half an hour before is what is booked, but for the price of 16:59, a rate that changes
+    then, and the rounding.
+    """
     assert looked.log is not None
     booked: dict[str, dict[str, float]] = {}
     for t in looked.log:
@@ -713,25 +715,24 @@ def test_each_night_is_told_before_and_booked_as_told(looked: MemoryJournal) -> 
     assert len(nights) > 15
     for day, amounts in nights.items():
         paid = {name: amount for name, amount in amounts.items() if amount}
-        assert booked[day] == pytest.approx(paid, rel=0.03, abs=0.011)
+        assert booked[day] == pytest.approx(paid, rel=0.05, abs=0.011)
 
 
 def test_a_wednesday_is_three_days_and_a_holiday_moves_them(looked: MemoryJournal) -> None:
-    """11 February 2020 is a holiday in Japan: the yen's value date jumps a night earlier."""
+    """Tuesday 11 February 2020 is a holiday in Japan: traded on Thursday the yen is due on Monday, traded on Friday it
+    is due on Wednesday, so that Thursday night counts two days.
+    """
     days = {a.fields["roll_date"]: a.fields["roll_days"] for a in looked.alerts_of("rollover-tonight")}
     assert days["2020-01-29"] == {"AUDUSD": 3, "EURUSD": 3, "USDJPY": 3}
-    assert {name: roll_days(name, date(2020, 2, 7)) for name in ("AUDUSD", "EURUSD", "USDJPY")} == days["2020-02-07"]
-    assert days["2020-02-07"]["USDJPY"] == 2
+    assert days["2020-02-06"] == {"AUDUSD": 1, "EURUSD": 1, "USDJPY": 2}
 
 
 def test_a_digest_has_what_is_ahead(looked: MemoryJournal) -> None:
-    [told] = [
-        a for a in looked.alerts_of("digest") if (a.fields["date"], a.fields["period"]) == ("2020-02-05", "daily")
-    ]
+    [told] = [a for a in looked.alerts_of("digest") if a.fields["date"] == "2020-02-05"]
     assert told.fields["next"] == {
         "rebalance": "2020-02-07",
-        "multi_day_roll": "2020-02-07",
-        "holiday": "2020-02-06 NZD",
+        "multi_day_roll": "2020-02-06",
+        "holiday": "2020-02-11 JPY",
         "weekend_close": "2020-02-07 22:00 UTC",
     }
     assert told.fields["headroom"].keys() == {"drawdown", "daily-loss"}
