@@ -715,7 +715,7 @@ def test_each_night_is_told_before_and_booked_as_told(looked: MemoryJournal) -> 
     assert len(nights) > 15
     for day, amounts in nights.items():
         paid = {name: amount for name, amount in amounts.items() if amount}
-        assert booked[day] == pytest.approx(paid, rel=0.05, abs=0.011)
+        assert booked.get(day, {}) == pytest.approx(paid, rel=0.05, abs=0.011)
 
 
 def test_a_wednesday_is_three_days_and_a_holiday_moves_them(looked: MemoryJournal) -> None:
