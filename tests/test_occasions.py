@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -27,7 +28,7 @@ from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import Alert, Pair, Quote, Snapshot, Transaction
 from fxcarry.occasions import Look, Night, Occasions, Teller, last_finished, next_weekday, report_html
-from fxcarry.risk import DailyLoss, Drawdown
+from fxcarry.risk import DailyLoss, Drawdown, default_rules
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
 from fxcarry.testing import market_history
@@ -647,6 +648,54 @@ def test_every_day_of_a_replay_is_split_as_a_backtest_splits_it(history: MarketH
     assert len(nights) > 50
     assert sum(abs(eve - day) > 0.55 for eve, day in nights) <= 3  # rates change every 21 days, prices every night
     assert max(abs(day) for _, day in nights) > 20
+
+
+@pytest.mark.ecb
+def test_half_a_year_of_the_stored_history(tmp_path: Path) -> None:
+    """January to June 2025 with all rules: what the digests say adds up to what the backtest of it says, by term."""
+    from fxcarry_ecb import EcbFeed
+
+    universe = ("AUD", "CAD", "CHF", "EUR", "GBP", "JPY", "NOK", "NZD", "SEK")
+    feed = EcbFeed()
+    with SqliteJournal(tmp_path / "journal.sqlite", account_id="simulated") as journal:
+        engine = Engine(
+            feed=feed,
+            broker=SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)),
+            strategy=Sign(),
+            rules=default_rules(),
+            universe=universe,
+            rebalance="monthly",
+            journal=journal,
+            costs=Costs(),
+            occasions=Occasions(digest="daily"),
+        )
+        start, end_ = datetime(2025, 1, 2, tzinfo=UTC), datetime(2025, 6, 30, tzinfo=UTC)
+        instants = replay_instants(feed.history(None, None).in_currency("USD", universe), start, end_, "monthly")
+        daemon = Daemon(
+            engine=engine, journal=journal, lock=JournalLock(journal.path), performance=tmp_path / "performance.csv"
+        )
+        looks = daemon.run(instants)
+        daily = [a.fields for a in journal.alerts_of("digest")]
+        months = [a.fields for a in journal.alerts_of("milestone") if "month" in a.fields]
+    assert len(daily) == looks > 120
+    assert engine.broker.log is not None
+    truth = attribute(engine.broker.log)
+    for fields, nav in zip(daily, truth.nav):
+        assert sum(parts(fields)[1:]) == parts(fields)[0]
+        assert fields["nav"] == pytest.approx(nav, abs=0.005 + 1e-9)
+    for name in ("spot", "cost", "translation", "carry"):
+        assert sum(f[name] for f in daily) == pytest.approx(getattr(truth, name).sum(), abs=1.5), name
+        for month in months:
+            of_month = [parts(f, name)[0] for f in daily if f["date"].startswith(month["month"])]
+            assert sum(of_month) == parts(month, name)[0]
+    assert abs(truth.carry.sum()) > 100
+    assert abs(truth.translation.sum()) > 100
+    assert [m["month"] for m in months] == [f"2025-{n:02}" for n in range(1, 7)]
+    with (tmp_path / "performance.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["date"], float(r["nav"]), float(r["financing"])) for r in rows] == [
+        (f["date"], f["nav"], f["carry"]) for f in daily
+    ]
 
 
 def test_restarts_change_nothing_of_what_is_told(history: MarketHistory, tmp_path: Path) -> None:

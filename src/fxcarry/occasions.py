@@ -189,6 +189,7 @@ class _Book:
         self._held: dict[str, Decimal] = {}  # units when it was measured last, and their mid and conversion
         self._before: dict[str, tuple[Decimal, Decimal]] = {}
         self._paid_before: dict[str, Decimal] = {}
+        self._priced: tuple[Mids, dict[str, tuple[Decimal, Decimal]]] = ({}, {})  # prices, and what was read of them
         self._fills: list[Transaction] = []
         self._booked: list[Transaction] = []
 
@@ -269,8 +270,13 @@ class _Book:
         return total
 
     def _prices(self, name: str, mids: Mids) -> tuple[Decimal, Decimal]:
-        pair = Pair.parse(name)
-        return price_of(pair, mids), conversion(pair.quote, self.currency, mids)
+        if self._priced[0] is not mids:
+            self._priced = mids, {}
+        known = self._priced[1]
+        if name not in known:
+            pair = Pair.parse(name)
+            known[name] = price_of(pair, mids), conversion(pair.quote, self.currency, mids)
+        return known[name]
 
     def unit(self, nav: Decimal) -> float:
         """The value of a unit of NAV."""
