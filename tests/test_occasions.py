@@ -392,6 +392,35 @@ def test_the_next_weekday() -> None:
     assert next_weekday(date(2025, 3, 10)) == date(2025, 3, 11)
 
 
+def test_an_account_with_a_past_is_measured_from_the_first_look(journal: Journal) -> None:
+    """What was earned before anybody looked is no result of the day, over a restart either."""
+    desk = Desk(journal)
+    desk.fill(end(3), 10_000, "1.0500", "1.0500")
+    desk.look(end(10) - 8 * HOUR, EURUSD="1.1000")
+    desk.restart()
+    desk.look(end(10) - 7 * HOUR, EURUSD="1.1010")
+    told = only(desk.look(end(10), is_day_over=True, EURUSD="1.1020"), "digest")
+    assert (told.fields["pnl"], told.fields["spot"]) == (20.0, 20.0)
+    desk.restart()
+    told = only(desk.look(end(11), is_day_over=True, EURUSD="1.1050"), "digest")
+    assert (told.fields["pnl"], told.fields["spot"]) == (30.0, 30.0)
+
+
+def test_what_happened_while_nobody_looked_belongs_to_the_next_day_told(desk: Desk) -> None:
+    """A stop that filled before a day's end and became known after it had been told."""
+    desk.fill(end(10) - 7 * HOUR, 10_000, "1.1000", "1.1000")
+    desk.look(end(10) - 7 * HOUR)
+    desk.look(end(10), is_day_over=True, EURUSD="1.1020")
+    desk.restart()
+    desk.fill(end(10) - HOUR, -10_000, "1.0990", "1.0990", "-10.00")
+    told = desk.look(end(10) + HOUR)
+    assert [a.kind for a in told] == ["trade-executed", "position-closed"]
+    assert only(told, "position-closed").fields["profit"] == -10.0
+    told = desk.look(end(11), is_day_over=True)
+    assert only(told, "digest").fields["pnl"] == -30.0  # +20 were told the day before
+    assert desk.told("digest")[0].fields["pnl"] == 20.0
+
+
 # -- milestones -------------------------------------------------------------------------------------------------------
 
 

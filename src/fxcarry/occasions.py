@@ -423,32 +423,43 @@ class Teller:
         mids = self._all_mids(known, look.at, mids)
         book.start(self._money(Decimal(str(look.nav)) - known.value(mids)))
         self._remember()
-        self._days, place, is_first = [], 0, True
+        self._days, self._book = [], book
+        places, ids = {t.id: n for n, t in enumerate(transactions, 1)}, {t.id for t in look.fresh}
+        place, is_begun, closed = 0, False, dict[str, str | None]()
+
+        def add_until(end: int) -> None:
+            nonlocal place
+            for t in transactions[place:end]:
+                if book.add(t) and t.id in ids:
+                    closed[t.instrument] = book.opened_after[t.instrument]
+            place = max(place, end)
+
         for day, at, stated, through in self._marks(look.since):
-            while place < len(transactions) and (book.through != through if through else transactions[place].at <= at):
-                book.add(transactions[place])
-                place += 1
+            late = (n for n, t in enumerate(transactions[place:], place) if t.at > at)
+            add_until(next(late, len(transactions)) if through is None else places.get(through, 0))
             then = self._quotes(at)
+            if not then:  # before the first look: what was traded by then is the account's past
+                traded = next((t for t in transactions[place:] if t.kind != "transfer"), None)
+                if traded is not None and not self._quotes(traded.at):
+                    continue
             try:
                 worth = self._money(book.value(then)) if stated is None else stated
             except MissingDataError:
                 continue
-            if then and not is_first:
+            if then and is_begun and day is not None:
                 self._keep(book.measure(day, at, worth, then))
-            else:
+            elif not (is_begun and day is None):
                 book.begin(at, worth, then)
-            is_first = False
-        ids = {t.id for t in look.fresh}
-        closings = [t for t in transactions[place:] if book.add(t) and t.id in ids]
-        closed = {t.instrument: book.opened_after[t.instrument] for t in closings}
-        if look.since is None:
+            is_begun = True
+        add_until(len(transactions))
+        if not is_begun:
             book.begin(look.at, nav, mids)
-        self._book = book
         return book, closed
 
-    def _marks(self, since: datetime | None) -> list[tuple[date, datetime, Decimal | None, str]]:
+    def _marks(self, since: datetime | None) -> list[tuple[date | None, datetime, Decimal | None, str | None]]:
         """The day ends by ``since``, from the last before the month that its week begins in: when they were measured,
-        and NAV and the last transaction counted where they were told.
+        and NAV and the last transaction counted where they were told; then ``since`` itself, without a date, to begin
+        from where there was no price before.
         """
         if since is None:
             return []
@@ -461,16 +472,16 @@ class Teller:
         first = (last - last.weekday() * _DAY).replace(day=1) - _DAY
         while first.weekday() > 4:
             first -= _DAY
-        found: list[tuple[date, datetime, Decimal | None, str]] = []
+        found: list[tuple[date | None, datetime, Decimal | None, str | None]] = []
         day = first
         while day <= last:
             alert = told.get(day.isoformat())
             if alert is None:
-                found.append((day, session_end(day), None, ""))
+                found.append((day, session_end(day), None, None))
             else:
                 found.append((day, alert.at, self._money(alert.fields["nav"]), str(alert.fields["through"])))
             day = next_weekday(day)
-        return found
+        return [*found, (None, since, None, None)]
 
     def _remember(self) -> None:
         """What was told, as the journal has it."""
