@@ -255,6 +255,18 @@ def test_first_in_first_out_and_to_the_other_side(desk: Desk, is_restarted: bool
     assert told.message.startswith("short 3,000 EURUSD closed: -30.00 USD")
 
 
+def test_a_position_that_is_closed_twice_at_one_look_is_told_once(desk: Desk) -> None:
+    """Long 1,000 from 1.10 to 1.12, then 2,000 from 1.12 to 1.13: 20 + 20, one alert."""
+    at = end(10) - 7 * HOUR
+    desk.fill(at, 1_000, "1.10", "1.10")
+    desk.look(at)
+    desk.fill(at + HOUR, -1_000, "1.12", "1.12", "20.00")
+    desk.fill(at + HOUR, 2_000, "1.12", "1.12")
+    desk.fill(at + HOUR, -2_000, "1.13", "1.13", "20.00")
+    told = only(desk.look(at + HOUR), "position-closed")
+    assert (told.fields["units"], told.fields["profit"]) == (3_000, 40.0)
+
+
 # -- days -------------------------------------------------------------------------------------------------------------
 
 

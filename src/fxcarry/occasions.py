@@ -384,8 +384,10 @@ class Teller:
         if self._book is None:
             book, closed = self._read(look, nav, mids)
         else:
-            book = self._book
-            closed = {t.instrument: book.opened_after[t.instrument] for t in look.fresh if book.add(t)}
+            book, closed = self._book, {}
+            for t in look.fresh:
+                if book.add(t):
+                    closed.setdefault(t.instrument, book.opened_after[t.instrument])
         if look.since is not None:  # what comes with the first look is the past of the account
             self._tell_trades(look, mids)
             for name, since in sorted(closed.items()):
@@ -431,7 +433,7 @@ class Teller:
             nonlocal place
             for t in transactions[place:end]:
                 if book.add(t) and t.id in ids:
-                    closed[t.instrument] = book.opened_after[t.instrument]
+                    closed.setdefault(t.instrument, book.opened_after[t.instrument])
             place = max(place, end)
 
         for day, at, stated, through in self._marks(look.since):
