@@ -59,7 +59,8 @@ class Engine(Live):
         routing: hold exposures in the cheapest pairs, crosses included; default: in the pairs against the account
             currency.
         notifiers: channels that live steps send alerts to, in the background.
-        alerting: which of them are told what, and how often; default: all of everything, within limits.
+        alerting: which of them are told what, and how often; and what besides what goes
+            wrong; default: all of everything, within limits.
         account_currency: of a broker that is not simulated.
     """
 

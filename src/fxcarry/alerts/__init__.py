@@ -7,7 +7,7 @@ from fxcarry.alerts.console import ConsoleNotifier
 from fxcarry.alerts.heartbeat import Heartbeat, Watch, heartbeat
 from fxcarry.alerts.kinds import AlertKind, Severity
 from fxcarry.alerts.outbox import DeliveryState, Outbox
-from fxcarry.alerts.routing import AlertSettings, Channel, Route
+from fxcarry.alerts.routing import AlertSettings, Channel, Digest, Occasions, Rollover, Route
 from fxcarry.alerts.telling import Alerts
 from fxcarry.alerts.words import Words, one_line, printable, words
 
@@ -18,8 +18,11 @@ __all__ = [
     "Channel",
     "ConsoleNotifier",
     "DeliveryState",
+    "Digest",
     "Heartbeat",
+    "Occasions",
     "Outbox",
+    "Rollover",
     "Route",
     "Severity",
     "Watch",

@@ -1,10 +1,10 @@
-"""Who is told what: channels by kind, severity and time of day, who is told next, and how often."""
+"""Who is told what: channels by kind, severity and time of day, who is told next, how often, and on what occasions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import time
-from typing import Any
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
@@ -14,6 +14,8 @@ from fxcarry.errors import ConfigError
 from fxcarry.model import Alert
 from fxcarry.protocols import Notifier
 
+Digest = Literal["daily", "weekly"]
+Rollover = Literal["notable", "every", "off"]
 PER_HOUR = 60
 """How many alerts an hour a channel is told at most that does not say otherwise; critical ones are not counted."""
 
@@ -125,9 +127,45 @@ def _check_zone(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         ) from None
 
 
+def _check_fraction(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not 0 <= value < 10:
+        raise ConfigError(f"{attribute.name} is {value!r}", hint="a fraction such as 0.05 for 5 %; 0 switches it off")
+
+
+def _check_digests(_: object, attribute: attrs.Attribute[Any], value: Sequence[str] | None) -> None:
+    for one in value or ():
+        if one not in get_args(Digest):
+            raise ConfigError(f"there is no digest {one!r}", hint="daily, weekly, both or none")
+
+
+def _check_rollover(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if value not in get_args(Rollover):
+        raise ConfigError(f"rollover is {value!r}", hint=f"one of {', '.join(get_args(Rollover))}")
+
+
 @attrs.frozen(kw_only=True)
-class AlertSettings:
-    """How alerts are handled.
+class Occasions:
+    """What a person is told besides what goes wrong (:mod:`fxcarry.occasions`).
+
+    Args:
+        digest: which digests: ``daily``, ``weekly``; empty = neither. None = both in real time, neither in a replay.
+        milestone_step: tell of every so much of return since the start, up and down; 0 = none.
+        new_high_step: tell of a new high at a day's end that is at least so much above the last one told; 0 = none.
+        month_end: tell of each month's return when it is over.
+        rollover: tell of tonight's roll, within the hour before: where it is ``notable`` (some position rolls for more
+            than one day, or the sum costs money or is not known), ``every`` night something is held, or ``off``.
+    """
+
+    digest: tuple[Digest, ...] | None = attrs.field(default=None, validator=_check_digests)
+    milestone_step: float = attrs.field(default=0.05, validator=_check_fraction)
+    new_high_step: float = attrs.field(default=0.01, validator=_check_fraction)
+    month_end: bool = True
+    rollover: Rollover = attrs.field(default="notable", validator=_check_rollover)
+
+
+@attrs.frozen(kw_only=True)
+class AlertSettings(Occasions):
+    """How alerts are handled, and what is told besides what goes wrong.
 
     Args:
         routes: asked in their order; the first that is for an alert says who is told. Without one, every channel.

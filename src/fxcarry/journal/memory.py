@@ -246,6 +246,10 @@ class MemoryJournal:
         """What :meth:`publish` has recorded, oldest first."""
         return list(self._published)
 
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first."""
+        return [alert for alert in self.alerts if alert.kind == kind]
+
     @property
     def orders(self) -> list[Order]:
         """Every order intended, in the order of intention."""

@@ -251,3 +251,7 @@ class Journal(Protocol):
     def beside(self) -> AbstractContextManager[Journal]:
         """The same journal for another thread, which ends its use of it with the block."""
         ...
+
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first: at, severity, message and fields, which may have become plain JSON."""
+        ...

@@ -635,6 +635,16 @@ class SqliteJournal:
             )
         ]
 
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first; the numbers, texts and lists of their fields are as JSON keeps them."""
+        rows = self._rows("SELECT at, severity, message, fields FROM alerts WHERE kind = ? ORDER BY seq", str(kind))
+        return [
+            Alert(
+                at=datetime.fromisoformat(at), kind=kind, severity=severity, message=message, fields=json.loads(fields)
+            )
+            for at, severity, message, fields in rows
+        ]
+
     @property
     def orders(self) -> list[Order]:
         """Every order intended, in the order of intention."""
