@@ -112,19 +112,32 @@ def test_a_condition_and_its_end_are_one_thread(alert: MakeAlert) -> None:
     assert not {*THREAD} & {*arrived(alert()).keys()}
 
 
+DAY = {
+    "period": "daily", "date": "2025-03-12", "nav": 100_250.5, "currency": "USD", "pnl": 12.5, "return": 0.0012,
+    "spot": 3.0, "carry": 10.0, "cost": -0.5, "translation": 0.0, "other": 0.0, "flows": 0.0, "tonight": None,
+    "positions": [{"instrument": "AUDUSD", "units": 1000.0, "value": 660.0, "weight": 0.0066}],
+}  # fmt: skip
+
+
 def test_a_digest_has_its_report_attached_named_by_its_day(alert: MakeAlert) -> None:
     at = datetime(2025, 3, 12, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
-    told = alert("a quiet day", kind=AlertKind.DIGEST, severity="info", at=at, fields={"nav": 1.5, "currency": "USD"})
+    told = alert("a quiet day", kind=AlertKind.DIGEST, severity="info", at=at, fields=DAY)
     message = arrived(told)
     assert message.get_content_type() == "multipart/mixed"
     (attached,) = message.iter_attachments()
-    assert attached.get_filename() == "fxcarry-2025-03-13.html"  # its day in UTC, as everywhere
+    assert attached.get_filename() == "fxcarry-2025-03-12.html"  # the trade date it is of
     assert attached.get_content_type() == "text/html"
     assert attached.get_content_disposition() == "attachment"
     page = attached.get_content()
     assert page.startswith("<!doctype html>")
-    assert "1.50 USD" in page
+    assert "daily digest 2025-03-12: NAV 100,250.50 USD" in page
+    assert "+10.00" in page
     assert part(message, "plain").strip() == words(told).text()
+
+
+def test_a_digest_of_another_make_has_none(alert: MakeAlert) -> None:
+    message = arrived(alert("a quiet day", kind=AlertKind.DIGEST, severity="info", fields={"mood": "good"}))
+    assert message.get_content_type() == "multipart/alternative"
 
 
 def test_names_in_any_script_arrive(alert: MakeAlert) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email import policy
 from email.headerregistry import Address
 from email.message import EmailMessage
 
 from fxcarry.alerts import AlertKind, words
+from fxcarry.errors import ConfigError
 from fxcarry.model import Alert
-from fxcarry_email.page import alert_html, report_html
+from fxcarry.occasions import report_html
+from fxcarry_email.page import alert_html
 
 _POLICY = policy.SMTP.clone(cte_type="7bit")  # every server takes it
 
@@ -43,10 +46,15 @@ def compose(alert: Alert, sender: Address, to: Sequence[Address], now: datetime)
     message.set_content(said.text() + "\n")
     message.add_alternative(alert_html(alert), subtype="html")
     if alert.kind == AlertKind.DIGEST:
-        message.add_attachment(
-            report_html(alert), subtype="html", filename=f"fxcarry-{alert.at.astimezone(UTC):%Y-%m-%d}.html"
-        )
+        with suppress(ConfigError):  # a digest of somebody else's has no report
+            report = report_html(alert.fields)
+            message.add_attachment(report, subtype="html", filename=f"fxcarry-{_day(alert)}.html")
     return message
+
+
+def _day(alert: Alert) -> str:
+    """The trade date a digest is of."""
+    return str(alert.fields.get("date", f"{alert.at.astimezone(UTC):%Y-%m-%d}"))
 
 
 def _id(sender: Address, *parts: str) -> str:
