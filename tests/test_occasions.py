@@ -196,7 +196,6 @@ def test_a_cost_that_is_not_known_is_no_zero(desk: Desk) -> None:
     [told] = desk.look(at)
     assert told.message.endswith("cost against the mid not known")
     assert told.fields["cost"] is None
-    assert ("cost", "unknown") in words(told).facts
 
 
 def test_the_past_of_an_account_is_not_told_as_trades(journal: Journal) -> None:

@@ -17,7 +17,8 @@ from fxcarry.alerts import Alerts, Occasions
 from fxcarry.conventions import session_end
 from fxcarry.journal import MemoryJournal, nav_from
 from fxcarry.model import Pair, Quote, Snapshot, Transaction
-from fxcarry.occasions import Look, Teller, _reached, next_weekday
+from fxcarry.occasions import Look, Teller, next_weekday
+from fxcarry.occasions.teller import _reached
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)

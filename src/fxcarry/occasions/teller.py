@@ -1,12 +1,4 @@
-"""What a person is told besides what goes wrong: trades, closed positions, milestones, tonight's roll, digests.
-
-All of it is made from the journal and the look in hand, so that a restart forgets nothing and tells nothing twice.
-Amounts are in account currency, > 0 received: a cost that was paid is below zero. A period's change of NAV is split as
-:func:`fxcarry.ledger.attribute` splits a backtest's, and its parts add up to the change to the cent.
-
-Performance is that of a unit of NAV: it starts at 1, and a deposit or withdrawal changes the number of units, not
-their value (the time-weighted return of the GIPS standards, valued at each flow).
-"""
+"""What the looks of an engine bring besides what goes wrong, told from the journal."""
 
 from __future__ import annotations
 
@@ -20,20 +12,19 @@ from typing import Any
 import attrs
 
 from fxcarry.alerts import AlertKind, Alerts, Digest, Occasions
-from fxcarry.conventions import NEW_YORK, holidays_of, session_end, trade_date
-from fxcarry.errors import ConfigError, MissingDataError
-from fxcarry.gap import price_of
+from fxcarry.conventions import holidays_of, session_end, trade_date
+from fxcarry.errors import MissingDataError
 from fxcarry.journal.books import conversion, tax_lots
 from fxcarry.journal.records import Journal
 from fxcarry.model import Pair, Snapshot, Transaction, minor_digits
+from fxcarry.occasions.book import Book, Day, Mids, Split, last_finished, next_weekday
+from fxcarry.occasions.page import percent, units_text
 
 _LOG = logging.getLogger("fxcarry")
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 _NOTHING = Decimal(0)
 _SLACK = 1e-9  # of a return, so that a level that is reached exactly counts as reached
-
-Mids = Mapping[Pair, Decimal]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,239 +62,13 @@ class Look:
     next_rebalance: Callable[[date], date | None]
 
 
-@attrs.frozen(kw_only=True)
-class Split:
-    """Where a change of NAV came from, in account currency, to the minor unit; ``pnl`` is the change less ``flows``.
-
-    ``other`` is what is left: rounding, and where the venue values a position otherwise than at mid. The parts add up
-    to ``pnl`` exactly.
-    """
-
-    pnl: Decimal
-    spot: Decimal
-    carry: Decimal
-    cost: Decimal
-    translation: Decimal
-    other: Decimal
-    flows: Decimal
-
-    def __add__(self, more: Split) -> Split:
-        return Split(**{a.name: getattr(self, a.name) + getattr(more, a.name) for a in attrs.fields(Split)})
-
-
-@attrs.frozen(kw_only=True)
-class Day:
-    """A finished trade date: measured at the look ``at``, ``nav`` then, the value of a ``unit`` then and at the
-    measurement before (``was``), and the split of what came between the two. None where a price is missing.
-    """
-
-    date: date
-    began: datetime
-    at: datetime
-    nav: Decimal
-    unit: float
-    was: float
-    split: Split | None
-    through: str
-
-
-def last_finished(at: datetime) -> date:
-    """The last trade date that has ended by ``at``."""
-    day = at.astimezone(NEW_YORK).date()
-    while day.weekday() > 4 or session_end(day) > at:
-        day -= _DAY
-    return day
-
-
-def next_weekday(day: date) -> date:
-    """The trade date after one."""
-    day += _DAY
-    while day.weekday() > 4:
-        day += _DAY
-    return day
-
-
-class _Book:
-    """What the transactions make, and what came of it since it was last measured."""
-
-    def __init__(self, currency: str, quotes: Callable[[datetime], Mids]) -> None:
-        self.currency, self._quotes = currency, quotes
-        self._minor = Decimal(1).scaleb(-minor_digits(currency))
-        self.opening = _NOTHING  # cash that is in no transaction
-        self.units: dict[str, Decimal] = {}
-        self.opened_after: dict[str, str | None] = {}  # the last transaction while an instrument was flat
-        self.through: str | None = None
-        self._paid: dict[str, Decimal] = {}  # what is open of each instrument has cost, in quote currency
-        self._cash: dict[str, Decimal] = {}
-        self._factor, self._base = 1.0, _NOTHING  # a unit at the last flow, and NAV after it; 0 = not known
-        self._is_untouched = True
-        self._began: datetime | None = None
-        self._nav = _NOTHING
-        self._unit = 1.0
-        self._held: dict[str, Decimal] = {}  # units when it was measured last, and their mid and conversion
-        self._before: dict[str, tuple[Decimal, Decimal]] = {}
-        self._paid_before: dict[str, Decimal] = {}
-        self._priced: tuple[Mids, dict[str, tuple[Decimal, Decimal]]] = ({}, {})  # prices, and what was read of them
-        self._fills: list[Transaction] = []
-        self._booked: list[Transaction] = []
-
-    def start(self, opening: Decimal) -> None:
-        """Begin with cash that is in none of the transactions to come."""
-        self.opening = self._base = self._nav = opening
-
-    def add(self, t: Transaction) -> bool:
-        """Book one; True where it takes a position to zero or to the other side."""
-        is_closing = False
-        if t.kind == "transfer":
-            self._flow(t)
-        self._cash[t.currency] = self._cash.get(t.currency, _NOTHING) + t.amount
-        if t.kind == "fill" and t.price is not None:
-            name, held = t.instrument, self.units.get(t.instrument, _NOTHING)
-            now = held + t.units
-            is_closing = bool(held) and held * now <= 0
-            if not held:
-                self.opened_after[name] = self.through
-            realised = self._realised(t, held)
-            self.units[name] = now
-            self._paid[name] = self._paid.get(name, _NOTHING) + t.price * t.units + realised
-            self._fills.append(t)
-        elif t.kind != "fill":
-            self._booked.append(t)
-        self._is_untouched = self._is_untouched and t.kind == "transfer"
-        self.through = t.id
-        return is_closing
-
-    def _realised(self, fill: Transaction, held: Decimal) -> Decimal:
-        """The profit a fill booked, in quote currency: that of the average entry, of which the booking is the rounding;
-        else the booking, where the venue matches lots in another way.
-        """
-        if not fill.amount:
-            return _NOTHING
-        per_quote = self._conversion_of(fill)
-        if fill.price is not None and held * fill.units < 0:
-            closed = max(-abs(held), -abs(fill.units)).copy_sign(held)
-            exact = fill.price * closed - self._paid[fill.instrument] / held * closed
-            if abs(exact * per_quote - fill.amount) <= self._minor * Decimal("0.501"):
-                return exact
-        return fill.amount / per_quote
-
-    def _conversion_of(self, t: Transaction) -> Decimal:
-        """Account currency per unit of the quote currency of a fill; its amount is in account currency."""
-        if t.conversion is not None:
-            return t.conversion
-        return conversion(Pair.parse(t.instrument).quote, self.currency, self._quotes(t.at))
-
-    def _flow(self, t: Transaction) -> None:
-        """A deposit or withdrawal: the value of a unit stays, their number changes."""
-        try:
-            amount = t.amount * conversion(t.currency, self.currency, self._quotes(t.at))
-            if self._is_untouched:
-                self._base += amount
-                self._nav += amount if self._began is None else 0
-                return
-            before = self.value(self._quotes(t.at))
-        except MissingDataError:
-            self._factor, self._base = 1.0, _NOTHING
-            return
-        if before > 0 and self._base > 0 and before + amount > 0:
-            self._factor *= float(before / self._base)
-            self._base = before + amount
-        else:
-            self._factor, self._base = 1.0, max(before + amount, _NOTHING)
-
-    def value(self, mids: Mids) -> Decimal:
-        """NAV at these prices, not rounded."""
-        total = self.opening
-        for currency, amount in self._cash.items():
-            if amount:
-                total += amount * conversion(currency, self.currency, mids)
-        for name, units in self.units.items():
-            if units:
-                mid, per_quote = self._prices(name, mids)
-                total += (units * mid - self._paid[name]) * per_quote
-        return total
-
-    def _prices(self, name: str, mids: Mids) -> tuple[Decimal, Decimal]:
-        if self._priced[0] is not mids:
-            self._priced = mids, {}
-        known = self._priced[1]
-        if name not in known:
-            pair = Pair.parse(name)
-            known[name] = price_of(pair, mids), conversion(pair.quote, self.currency, mids)
-        return known[name]
-
-    def unit(self, nav: Decimal) -> float:
-        """The value of a unit of NAV."""
-        if self._base * 100 <= nav:  # not known: what is left of nothing is the difference of two valuations
-            self._factor, self._base = 1.0, nav
-        return self._factor * float(nav / self._base)
-
-    def measure(self, day: date, at: datetime, nav: Decimal, mids: Mids) -> Day:
-        """What came since the last measurement, and begin anew."""
-        began, unit = self._began or at, self.unit(nav)
-        try:
-            split = self._split(nav, mids)
-        except MissingDataError as error:
-            _LOG.warning("the result of %s cannot be split: %s", day, error)
-            split = None
-        found = Day(
-            date=day, began=began, at=at, nav=nav, unit=unit, was=self._unit, split=split, through=self.through or ""
-        )
-        self.begin(at, nav, mids)
-        return found
-
-    def begin(self, at: datetime, nav: Decimal, mids: Mids) -> None:
-        """Measure from here."""
-        self._began, self._nav, self._unit = at, nav, self.unit(nav)
-        self._held = {name: units for name, units in self.units.items() if units}
-        self._before.clear()
-        for name in self._held:
-            try:
-                self._before[name] = self._prices(name, mids)
-            except MissingDataError:
-                continue
-        self._paid_before = dict(self._paid)
-        self._fills.clear()
-        self._booked.clear()
-
-    def _split(self, nav: Decimal, mids: Mids) -> Split:
-        parts = {"spot": _NOTHING, "carry": _NOTHING, "cost": _NOTHING, "translation": _NOTHING, "flows": _NOTHING}
-        of_kind = {"financing": "carry", "commission": "cost", "fee": "cost", "transfer": "flows"}
-        for t in self._booked:
-            if t.kind in of_kind:
-                parts[of_kind[t.kind]] += t.amount * conversion(t.currency, self.currency, mids)
-        traded = {t.instrument for t in self._fills}
-        for name in sorted(traded | self._held.keys()):
-            mid, per_quote = self._prices(name, mids)
-            moved, units = _NOTHING, self._held.get(name, _NOTHING)
-            if units:
-                if name not in self._before:
-                    raise MissingDataError(f"no price of {name} at the beginning", hint="it is known from now on")
-                mid_before, per_quote_before = self._before[name]
-                moved = (mid - mid_before) * units
-                open_before = units * mid_before - self._paid_before[name]
-                parts["translation"] += open_before * (per_quote - per_quote_before)
-            for t in self._fills:
-                if t.instrument == name and t.price is not None:
-                    at_mid = t.price if t.mid is None else t.mid
-                    moved += (mid - at_mid) * t.units
-                    parts["cost"] -= (t.price - at_mid) * t.units * per_quote
-                    if t.amount:
-                        parts["translation"] += t.amount * (1 - per_quote / self._conversion_of(t))
-            parts["spot"] += moved * per_quote
-        exact = {name: amount.quantize(self._minor) for name, amount in parts.items()}
-        pnl = (nav - self._nav).quantize(self._minor) - exact["flows"]
-        other = pnl - sum((exact[name] for name in parts if name != "flows"), _NOTHING)
-        return Split(pnl=pnl, other=other, **exact)
-
-
 class Teller:
     """Tells, through ``alerts``, what the looks of one engine bring besides what goes wrong."""
 
     def __init__(self, journal: Journal, alerts: Alerts, currency: str, wanted: Occasions) -> None:
         self.journal, self.alerts, self.currency, self.wanted = journal, alerts, currency, wanted
         self._minor = Decimal(1).scaleb(-minor_digits(currency))
-        self._book: _Book | None = None
+        self._book: Book | None = None
         self._days: list[Day] = []  # of this month, and of this week
         self._told: set[tuple[str, str]] = set()  # what a period was told of: (what, its last day)
         self._high, self._level = 1.0, 0.0
@@ -359,7 +124,7 @@ class Teller:
     def _quotes(self, by: datetime) -> Mids:
         return {pair: quote.mid for pair, quote in self.journal.quotes(by=by).items()}
 
-    def _all_mids(self, book: _Book, at: datetime, mids: Mids) -> Mids:
+    def _all_mids(self, book: Book, at: datetime, mids: Mids) -> Mids:
         """The mids of a look, with those on record for what it does not quote, where the book needs them."""
         try:
             book.value(mids)
@@ -367,15 +132,15 @@ class Teller:
             return {**self._quotes(at), **mids}
         return mids
 
-    def _read(self, look: Look, nav: Decimal, mids: Mids) -> tuple[_Book, dict[str, str | None]]:
+    def _read(self, look: Look, nav: Decimal, mids: Mids) -> tuple[Book, dict[str, str | None]]:
         """The book as of this look, measured at each day's end of this month and of this week that was looked at; and
         of the instruments of which a position was closed at this look, the last transaction while they were flat.
         """
         transactions = self.journal.transactions()
-        known = _Book(self.currency, self._quotes)
+        known = Book(self.currency, self._quotes)
         for t in transactions:
             known.add(t)
-        book = _Book(self.currency, self._quotes)
+        book = Book(self.currency, self._quotes)
         mids = self._all_mids(known, look.at, mids)
         book.start(self._money(Decimal(str(look.nav)) - known.value(mids)))
         self._remember()
@@ -478,7 +243,7 @@ class Teller:
             if per_quote is None:
                 per_quote = conversion(Pair.parse(t.instrument).quote, self.currency, mids)
             notional += abs(t.units) * t.price * per_quote
-            text = f"{'bought' if t.units > 0 else 'sold'} {_units(abs(t.units))} {t.instrument} at {t.price:.6g}"
+            text = f"{'bought' if t.units > 0 else 'sold'} {units_text(abs(t.units))} {t.instrument} at {t.price:.6g}"
             if t.mid is None:
                 unknown += 1
                 text += ", cost against the mid not known"
@@ -530,7 +295,7 @@ class Teller:
         split = ", ".join(f"{what} {self._say(amount, unit=False)}" for what, amount in parts.items())
         note = "" if is_known else "; a mid is not known, so that its spread is in spot"
         message = (
-            f"{'long' if units > 0 else 'short'} {_units(abs(units))} {name} closed: {self._say(total)} ({split})\n"
+            f"{'long' if units > 0 else 'short'} {units_text(abs(units))} {name} closed: {self._say(total)} ({split})\n"
             f"held {_span(held)}, since {opened.astimezone(UTC):%Y-%m-%d %H:%M} UTC{note}"
         )
         fields = {
@@ -567,14 +332,16 @@ class Teller:
         if step:
             reached = _reached(gain, self._level, step)
             if reached != self._level:
-                said.append(f"{'up' if reached > self._level else 'down'} past {_pct(reached)}")
+                said.append(f"{'up' if reached > self._level else 'down'} past {percent(reached)}")
                 self._level = fields["level"] = reached
         high = self.wanted.new_high_step
         if high and day.unit >= self._high * (1 + high) - _SLACK:
             said.append("a new high")
             self._high = fields["high"] = day.unit
         if said:
-            said = [f"{' and '.join(said)}: {_pct(gain)} since the start, NAV {self._amount(day.nav)} {self.currency}"]
+            said = [
+                f"{' and '.join(said)}: {percent(gain)} since the start, NAV {self._amount(day.nav)} {self.currency}"
+            ]
             fields["return"] = gain
         if self.wanted.month_end:
             said += self._month(day, fields)
@@ -592,7 +359,7 @@ class Teller:
         days = [one for one in self._days if f"{one.date:%Y-%m}" == over]
         gain, total = days[-1].unit / days[0].was - 1, _sum(days)
         fields |= {"month": over, "month_return": gain, **self._parts(total)}
-        return [f"{over}: {_pct(gain)}: {self._split_text(total)}"]
+        return [f"{over}: {percent(gain)}: {self._split_text(total)}"]
 
     def _parts(self, split: Split | None) -> dict[str, float | None]:
         names = ("pnl", "spot", "carry", "cost", "translation", "other", "flows")
@@ -624,7 +391,7 @@ class Teller:
             return
         lines = [f"tonight's roll: {self._maybe(total)} for {_days_text(nights)}"]
         lines += [
-            f"{n.instrument} {_units(n.units)}: {self._maybe(n.amount)}, "
+            f"{n.instrument} {units_text(n.units)}: {self._maybe(n.amount)}, "
             + ("days not known" if n.days is None else f"{n.days} day{'s' if n.days != 1 else ''}")
             for n in nights
         ]
@@ -723,16 +490,16 @@ class Teller:
             else ""
         )
         lines = [
-            f"{fields['date']}: NAV {self._amount(fields['nav'])} {self.currency}, {_pct(fields['return'])} {span}: "
+            f"{fields['date']}: NAV {self._amount(fields['nav'])} {self.currency}, {percent(fields['return'])} {span}: "
             f"{self._split_text(split)}; {held}{ahead}"
         ]
         for one in fields.get("days", ()):
             known = [name for name in ("pnl", "spot", "carry", "cost") if one[name] is not None]
             parts = ", ".join(f"{name} {self._say(one[name], unit=False)}" for name in known)
             weekday = date.fromisoformat(one["date"])
-            lines.append(f"{weekday:%a} {weekday}: {_pct(one['return'])}: {parts or 'not known'}")
+            lines.append(f"{weekday:%a} {weekday}: {percent(one['return'])}: {parts or 'not known'}")
         lines += [
-            f"{n.instrument} {_units(n.units)}: {self._say(n.value)}, next roll {self._maybe(n.amount, unit=False)}"
+            f"{n.instrument} {units_text(n.units)}: {self._say(n.value)}, next roll {self._maybe(n.amount, unit=False)}"
             for n in nights
         ]
         room = ", ".join(f"{rule} {value:.4g}" for rule, value in fields["headroom"].items())
@@ -799,75 +566,7 @@ def _reached(gain: float, level: float, step: float) -> float:
     return level
 
 
-def _units(units: Any) -> str:
-    return f"{Decimal(str(units)).normalize() + 0:,f}"
-
-
-def _pct(fraction: float) -> str:
-    return f"{100 * fraction + 0.0:+.2f} %"
-
-
 def _span(held: timedelta) -> str:
     if held < 2 * _DAY:
         return f"{held / _HOUR:.1f} hours"
     return f"{held / _DAY:.1f} days"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em;color:#1a1a1a}
-h1{font-size:1.3em}h2{font-size:1.05em;margin-top:1.6em}table{border-collapse:collapse;width:100%}
-th,td{text-align:right;padding:.25em .6em;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}
-</style></head><body><h1>{{ title }}</h1>
-{% for heading, head, rows in tables %}<h2>{{ heading }}</h2><table>
-{% if head %}<thead><tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr></thead>{% endif %}
-<tbody>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table>
-{% endfor %}<p>For education only, no advice; you can lose all of your money and more.</p></body></html>
-"""
-
-
-def report_html(fields: Mapping[str, Any]) -> str:
-    """A digest as a page of its own, from the fields of its alert: nothing is loaded, nothing runs.
-
-    A part that is not known says so. ConfigError for what are not the fields of a digest.
-    """
-    from jinja2 import Environment
-
-    if not {"period", "nav", "currency"} <= fields.keys():
-        raise ConfigError("these are not the fields of a digest", hint="give Alert.fields of an alert digest")
-
-    currency, parts = str(fields["currency"]), ("spot", "carry", "cost", "translation", "other")
-    digits = minor_digits(currency)
-
-    def money(value: Any) -> str:
-        return "not known" if value is None else f"{value + 0.0:+,.{digits}f}"
-
-    result = [("change", money(fields.get("pnl")), _pct(fields["return"]))]
-    result += [(part, money(fields.get(part)), "") for part in parts]
-    result += [("deposits less withdrawals", money(fields.get("flows")), "")]
-    positions = [
-        (p["instrument"], _units(p["units"]), money(p["value"]), _pct(p["weight"])) for p in fields["positions"]
-    ]
-    tonight = [("expected", f"{money(fields.get('tonight'))} {currency}")]
-    tonight += [
-        (name, "days not known" if days is None else f"{days} day{'s' if days != 1 else ''}")
-        for name, days in fields.get("roll_days", {}).items()
-    ]
-    tables: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = [
-        (f"Result in {currency}", (), result),
-        ("Positions", ("instrument", "units", f"value {currency}", "of NAV"), positions),
-        (f"Roll of {fields.get('roll_date', '')}", (), tonight),
-        ("Headroom", (), [(rule, f"{room:.4g}") for rule, room in fields.get("headroom", {}).items()]),
-        ("Ahead", (), [(what.replace("_", " "), str(when)) for what, when in fields.get("next", {}).items()]),
-    ]
-    if fields.get("days"):
-        rows = [
-            (d["date"], _pct(d["return"]), *(money(d[part]) for part in ("pnl", "spot", "carry", "cost")))
-            for d in fields["days"]
-        ]
-        tables.insert(1, ("Days", ("date", "return", "change", "spot", "carry", "cost"), rows))
-    title = f"{fields['period']} digest {fields['date']}: NAV {fields['nav']:,.{digits}f} {currency}"
-    template = Environment(autoescape=True).from_string(_PAGE)
-    return template.render(title=title, tables=[table for table in tables if table[2]])
