@@ -1,4 +1,4 @@
-"""Alerts through Apprise, for fxcarry: a hundred services by an address each. Importing this opens no connection."""
+"""Alerts over apprise: one channel, some hundred services. Importing this loads neither apprise nor a connection."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from fxcarry.plugins import Component, hookimpl
 from fxcarry.secrets import Secret
 
 if TYPE_CHECKING:
-    from fxcarry_apprise.channel import AppriseNotifier
+    from fxcarry_apprise.notifier import AppriseNotifier
 
 __all__ = ["AppriseConfig", "AppriseNotifier", "fxcarry_components"]
 
 
+def _some(config: AppriseConfig, attribute: attrs.Attribute[Any], value: tuple[Secret, ...]) -> None:
+    if not value:
+        raise ConfigError(f"{attribute.name} is empty: nobody would be told", hint='urls = [{ env = "ALERT_URL" }]')
+
+
+def _positive(config: AppriseConfig, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value <= 3600:
+        raise ConfigError(f"{attribute.name} is {value:g} seconds", hint="above 0 and at most 3600; 10 is usual")
+
+
 @attrs.frozen(kw_only=True)
 class AppriseConfig:
-    """Services by their Apprise addresses, ``tgram://token/chat`` for one. Each address is a secret: it has the token.
+    """Alerts to every address in ``urls``, each an address of apprise and a secret as a whole.
 
-    ``timeout`` is in seconds, for a connection and from one byte of an answer to the next. Raises ConfigError where
-    there is no address or the time-out is none.
+    ``timeout`` is seconds to connect, and from one byte of an answer to the next; a call ends after three of them.
     """
 
-    urls: tuple[Secret, ...]
-    timeout: float = 10.0
-
-    def __attrs_post_init__(self) -> None:
-        if not self.urls:
-            raise ConfigError("urls is empty", hint='name a service: urls = [{ env = "APPRISE_URL" }]')
-        double = next((url for i, url in enumerate(self.urls) if url in self.urls[:i]), None)
-        if double is not None:
-            raise ConfigError(f"urls has {double.source} {double.where!r} twice", hint="name each service once")
-        if not 0 < self.timeout < float("inf"):
-            raise ConfigError(f"timeout is {self.timeout}", hint="seconds, more than 0")
+    urls: tuple[Secret, ...] = attrs.field(validator=_some)
+    timeout: float = attrs.field(default=10.0, validator=_positive)
 
 
 def _notifier(config: AppriseConfig) -> AppriseNotifier:
-    from fxcarry_apprise.channel import AppriseNotifier
+    from fxcarry_apprise.notifier import AppriseNotifier
 
-    return AppriseNotifier(config)
+    return AppriseNotifier(config.urls, timeout=config.timeout)
 
 
 @hookimpl
@@ -53,7 +53,7 @@ def fxcarry_components() -> Iterable[Component]:
             name="apprise",
             config=AppriseConfig,
             factory=_notifier,
-            summary="alerts through Apprise: Telegram, Discord, PagerDuty, ntfy and a hundred others",
+            summary="alerts over apprise: Telegram, Discord, PagerDuty, ntfy, Pushover and some hundred others",
             suite="fxcarry_apprise.testing.suites:AppriseNotifierSuite",
         ),
     ]
@@ -61,7 +61,7 @@ def fxcarry_components() -> Iterable[Component]:
 
 def __getattr__(name: str) -> Any:
     if name == "AppriseNotifier":
-        from fxcarry_apprise.channel import AppriseNotifier
+        from fxcarry_apprise.notifier import AppriseNotifier
 
         return AppriseNotifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

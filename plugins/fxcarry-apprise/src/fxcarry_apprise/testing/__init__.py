@@ -1,13 +1,4 @@
-"""A peer that several services of Apprise can be pointed at, over a real socket, with no account and no network.
-
-::
-
-    peer = FakePeer()
-    with peer.serve() as server:
-        server.fail("POST *", "hangs")
-        ...  # drive a channel at peer.json_url(server)
-    print(peer.messages)
-"""
+"""A fake of services that apprise knows, over a real socket, to test against without a key and without a network."""
 
 from __future__ import annotations
 

@@ -1,80 +1,64 @@
-"""A server that speaks three of the protocols of Apprise and keeps what it was sent."""
+"""Services on loopback: apprise's own JSON, ntfy and Gotify."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
+from urllib.parse import quote
 
 import attrs
 
-from fxcarry.testing import WireServer
-from fxcarry.testing.wire import Reply, Request
-
-_TOKEN = "Aq1w2e3r4t5y6u7"
+from fxcarry.testing import Reply, Request, WireServer
 
 
 @attrs.frozen
 class Message:
-    """What a service took: by which protocol, its title, body, and how urgent it said it is."""
+    """A message that arrived: at which ``service``, under which ``key`` (path, topic or token)."""
 
     service: str
+    key: str
     title: str
-    body: str
-    urgency: str
-
-    @property
-    def text(self) -> str:
-        """Title and body."""
-        return f"{self.title}\n{self.body}"
+    text: str
+    severity: str = ""
+    """What apprise's JSON calls ``type``: info, success, warning or failure."""
 
 
 class FakePeer:
-    """Takes messages as Apprise's own JSON, as ntfy and as Gotify; one with another token is refused with 401.
+    """A JSON hook, a ntfy and a Gotify at one address, that keep what they were sent.
 
-    ``messages`` are those that were taken, in order; ``status`` other than 200 is what every call is answered with.
+    ::
+
+        peer = FakePeer()
+        with peer.serve() as server:
+            server.fail("POST /gotify/message", "busy")
+            ...  # alerts to peer.url(server, "json", "a-token") arrive in peer.messages
     """
-
-    token = _TOKEN
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.status = 200
+        self.refused: dict[str, int] = {}
+        """The status by key with which it is refused."""
 
     def serve(self) -> WireServer:
-        """The server, while in its ``with`` block."""
+        """Itself behind a socket, for a ``with`` block."""
         return WireServer(self.answer)
 
-    def json_url(self, server: WireServer, token: str = _TOKEN) -> str:
-        """The Apprise address of its JSON protocol."""
-        return f"json://{_host(server)}/{token}"
-
-    def ntfy_url(self, server: WireServer) -> str:
-        """The Apprise address of its ntfy protocol."""
-        return f"ntfy://{_host(server)}/alerts"
-
-    def gotify_url(self, server: WireServer, token: str = _TOKEN) -> str:
-        """The Apprise address of its Gotify protocol."""
-        return f"gotify://{_host(server)}/{token}"
+    @staticmethod
+    def url(server: WireServer, service: str, key: str) -> str:
+        """The address for apprise; ``service`` is ``json``, ``ntfy`` or ``gotify``."""
+        host = server.url.removeprefix("http://")
+        return f"{service}://{host}/{'gotify/' if service == 'gotify' else ''}{quote(key, safe='')}"
 
     def answer(self, request: Request) -> Reply:
-        """What the peer answers to a request."""
-        if self.status != 200:
-            return Reply.json({"error": "told to fail"}, self.status)
-        if request.method != "POST":
-            return Reply.json({"error": "POST only"}, 405)
-        found = json.loads(request.body)
-        if request.path == "/message":
-            if request.headers.get("x-gotify-key") != self.token:
-                return Reply.json({"error": "Unauthorized", "errorCode": 401}, 401)
-            took = Message("gotify", found["title"], found["message"], str(found["priority"]))
-        elif "topic" in found:
-            took = Message("ntfy", found.get("title", ""), found["message"], ",".join(found.get("tags", ())))
-        elif request.path == f"/{self.token}":
-            took = Message("json", found["title"], found["message"], found["type"])
+        """The answer to a request."""
+        sent: dict[str, Any] = request.json()
+        if request.path == "/gotify/message":
+            message = Message("gotify", request.headers.get("x-gotify-key", ""), sent["title"], sent["message"])
+        elif request.path == "/":
+            message = Message("ntfy", sent["topic"], sent.get("title", ""), sent["message"])
         else:
-            return Reply.json({"error": f"no such hook {request.path}"}, 401)
-        self.messages.append(took)
+            message = Message("json", request.path.strip("/"), sent["title"], sent["message"], sent["type"])
+        if message.key in self.refused:
+            status = self.refused[message.key]
+            return Reply.json({"error": "refused", "key": message.key}, status)
+        self.messages.append(message)
         return Reply.json({"id": len(self.messages)})
-
-
-def _host(server: WireServer) -> str:
-    return server.url.removeprefix("http://")
