@@ -23,8 +23,9 @@ EMAIL = "./plugins/fxcarry-email"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
+SLACK = "./plugins/fxcarry-slack"
 SMS = "./plugins/fxcarry-sms"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, EMAIL, FRED, OANDA, PAPER, SMS)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, EMAIL, FRED, OANDA, PAPER, SLACK, SMS)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -95,6 +96,12 @@ def plugin_oanda(session: nox.Session) -> None:
 def plugin_paper(session: nox.Session) -> None:
     """The paper plugin as installed."""
     as_installed(session, PAPER)
+
+
+@nox.session(name="plugin-slack")
+def plugin_slack(session: nox.Session) -> None:
+    """The Slack plugin as installed."""
+    as_installed(session, SLACK)
 
 
 @nox.session(name="plugin-sms")

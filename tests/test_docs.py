@@ -220,6 +220,7 @@ def components() -> list[Component]:
         "fxcarry-fred",
         "fxcarry-oanda",
         "fxcarry-paper",
+        "fxcarry-slack",
         "fxcarry-sms",
     }
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]

@@ -41,6 +41,7 @@ ESSENTIAL = {
     "fxcarry-fred": {"fxcarry_fred/py.typed", "fxcarry_fred/testing/fake.py"},
     "fxcarry-oanda": {"fxcarry_oanda/py.typed", "fxcarry_oanda/testing/fake.py"},
     "fxcarry-paper": {"fxcarry_paper/py.typed"},
+    "fxcarry-slack": {"fxcarry_slack/py.typed", "fxcarry_slack/testing/fake.py"},
     "fxcarry-sms": {"fxcarry_sms/py.typed", "fxcarry_sms/testing/fake.py"},
 }
 

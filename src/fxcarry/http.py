@@ -34,6 +34,7 @@ _LOG = logging.getLogger("fxcarry.http")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Value = str | int | Secret
 Content = tuple[bytes, str]  # and its type
+_TOKEN = 12  # characters from which on a part of a secret address is one itself
 _SHOWN = 200  # characters of a body that an error repeats
 
 
@@ -415,6 +416,7 @@ class _Masked(SecretFilter):
             if "://" in value:  # errors name the host and the rest of an address apart
                 parts = urlsplit(value)
                 written |= {parts.path.rstrip("/"), f"{parts.path}?{parts.query}"} - {"", "?"}
+                written |= {part for part in parts.path.split("/") if len(part) >= _TOKEN}
             for one in sorted(written - {""}, key=len, reverse=True):
                 text = text.replace(one, "********")
         return text
