@@ -5,12 +5,14 @@ import multiprocessing
 import pickle
 import socket
 import traceback
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -448,3 +450,42 @@ def test_errors_survive_a_process_boundary(http: Http, server: WireServer) -> No
     with pytest.raises(NoAnswer) as told:
         http.get("/quote")
     assert str(pickle.loads(pickle.dumps(told.value))).startswith("GET http://127.0.0.1")
+
+
+# --- other ways to say who one is -------------------------------------------------------------------------------------
+
+
+def test_basic_authentication_and_a_form(server: WireServer, token: Secret) -> None:
+    http = Http(server.url, basic=("AC1", token))
+    http.send("POST", "/messages", form={"To": "+41791234567", "Body": "NAV −1 % & more"})
+    [request] = server.requests
+    assert b64decode(request.headers["authorization"].removeprefix("Basic ")).decode() == f"AC1:{TOKEN}"
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert dict(parse_qsl(request.body.decode())) == {"To": "+41791234567", "Body": "NAV −1 % & more"}
+    http.close()
+
+
+def test_an_address_may_be_the_secret(
+    server: WireServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("HOOK", f"{server.url}/services/T0/sEcReTsEcReT?key=more")
+    http = Http(Secret("env", "HOOK"), timeout=0.3, attempts=1, sleep=lambda seconds: None)
+    assert http.send("POST", "", {"text": "x"}).is_good
+    assert [request.path for request in server.requests] == ["/services/T0/sEcReTsEcReT"]
+    said = [repr(http)]
+    server.fail("POST *", "hangs")
+    with pytest.raises(NoAnswer) as hung:
+        http.send("POST", "", {"text": "x"})
+    with server.refuse(), pytest.raises(NotSent) as refused:
+        http.send("POST", "", {"text": "x"})
+    said += [str(hung.value), str(refused.value), caplog.text]
+    assert not [text for text in said if "sEcReT" in text or "key=more" in text]
+    http.close()
+
+
+def test_a_secret_that_is_no_address_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "sEcReT")
+    with pytest.raises(ConfigError, match="the secret in env 'HOOK' is no address") as caught:
+        Http(Secret("env", "HOOK")).send("POST", "", {})
+    assert "sEcReT" not in str(caught.value)

@@ -89,9 +89,8 @@ def line(spec: Any, folder: Path, fake: Any) -> Iterator[Line]:
         yield made
 
 
-@contextmanager
-def unbroken(patch: pytest.MonkeyPatch) -> Iterator[list[requests.Response]]:
-    """What clients were answered meanwhile. Nothing in it may break the contract, in either direction."""
+def heard(patch: pytest.MonkeyPatch) -> list[requests.Response]:
+    """What clients are answered from here on."""
     answers: list[requests.Response] = []
     send = requests.Session.send
 
@@ -100,5 +99,12 @@ def unbroken(patch: pytest.MonkeyPatch) -> Iterator[list[requests.Response]]:
         return answers[-1]
 
     patch.setattr(requests.Session, "send", sent)
+    return answers
+
+
+@contextmanager
+def unbroken(patch: pytest.MonkeyPatch) -> Iterator[list[requests.Response]]:
+    """What clients were answered meanwhile. Nothing in it may break the contract, in either direction."""
+    answers = heard(patch)
     yield answers
     assert [a.text for a in answers if a.status_code in (422, 500) or "sl-violations" in a.headers] == []

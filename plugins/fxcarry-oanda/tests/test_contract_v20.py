@@ -1,43 +1,23 @@
-"""The fake venue against the official schema: Prism stands between a client and the fake, and checks both ways.
-
-Needs the command ``prism`` (npm package @stoplight/prism-cli): ``nox -s contracts`` brings it. It is looked for at
-FXCARRY_PRISM, on the PATH and in node_modules of the tree.
-"""
+"""The fake venue against the official schema: Prism stands between a client and the fake, and checks both ways."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
+import prism
 import pytest
 import requests
 
 from fxcarry.model import Pair, Quote, Snapshot
-from fxcarry.testing import WireServer
 from fxcarry_oanda.testing import FakeOanda
 from fxcarry_oanda.testing.suites import TOKEN_VARIABLE, OandaBrokerSuite, OandaFeedSuite
 
-ROOT = Path(__file__).resolve().parents[3]
-SPEC = ROOT.parent / "shared" / "specs" / "oanda_v20_strict.json"
-PRISM = (
-    os.environ.get("FXCARRY_PRISM") or shutil.which("prism") or shutil.which("prism", path=ROOT / "node_modules/.bin")
-)
-
-pytestmark = [
-    pytest.mark.skipif(not SPEC.is_file(), reason=f"there is no {SPEC}"),
-    pytest.mark.skipif(PRISM is None, reason="there is no prism: npm install @stoplight/prism-cli@5.14.2"),
-]
+SPEC = "oanda_v20_strict.json"
+pytestmark = prism.needed(SPEC)
 
 BEGIN = datetime(2025, 3, 12, 13, tzinfo=UTC)  # a Wednesday
 QUOTES = {"EURUSD": "1.1", "USDJPY": "150", "GBPUSD": "1.3", "AUDUSD": "0.65"}
@@ -93,57 +73,13 @@ def corrected(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("spec") / "v20.json"
-    path.write_text(json.dumps(corrected(json.loads(SPEC.read_text("utf-8")))), "utf-8")
-    return path
-
-
-class Line:
-    """A proxy at ``url`` before a server; the server answers as the ``fake`` of the moment."""
-
-    def __init__(self) -> None:
-        self.fake = FakeOanda()
-        self.server = WireServer(lambda request: self.fake.answer(request))
-        self.url = ""
-        self.said: list[str] = []
-
-    @contextmanager
-    def open(self, spec: Path) -> Iterator[None]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = ["-h", "127.0.0.1", "-p", str(port), "--errors", "--multiprocess", "false"]
-        command = [str(PRISM), "proxy", *options, str(spec), self.server.url]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        said = process.stdout
-        assert said is not None
-        reader = threading.Thread(target=lambda: self.said.extend(iter(said.readline, "")))
-        reader.start()
-        try:
-            deadline = time.monotonic() + 60
-            while not any("Prism is listening" in line for line in self.said):
-                assert process.poll() is None, "".join(self.said)
-                assert time.monotonic() < deadline, "".join(self.said)
-                time.sleep(0.05)
-            self.url = f"http://127.0.0.1:{port}"
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
-            reader.join(10)
-            said.close()
-
-
-@pytest.fixture(scope="module")
-def line(spec: Path) -> Iterator[Line]:
-    line = Line()
-    with line.server, line.open(spec):
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prism.Line]:
+    with prism.line(corrected(prism.schema(SPEC)), tmp_path_factory.mktemp("spec"), FakeOanda()) as line:
         yield line
 
 
 @pytest.fixture(scope="module")
-def client(line: Line) -> Client:
+def client(line: prism.Line) -> Client:
     line.fake.move_to(snapshot(timedelta(0)))
     return Client(line.url, line.fake)
 
@@ -295,7 +231,9 @@ def test_a_token_that_is_not_good(client: Client) -> None:
         {"type": "WISH", "instrument": "EUR_USD", "units": "100"},
     ],
 )
-def test_the_schema_and_the_fake_refuse_the_same_requests(client: Client, line: Line, order: dict[str, Any]) -> None:
+def test_the_schema_and_the_fake_refuse_the_same_requests(
+    client: Client, line: prism.Line, order: dict[str, Any]
+) -> None:
     before = client.fake.positions
     answer = client.call("POST", "/orders", {"order": order})
     assert answer.status_code == 422, "the schema has nothing against it"
@@ -307,19 +245,12 @@ def test_the_schema_and_the_fake_refuse_the_same_requests(client: Client, line: 
 
 @pytest.fixture
 def noted(
-    line: Line, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[tuple[FakeOanda, Line]]:
+    line: prism.Line, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[tuple[FakeOanda, prism.Line]]:
     """A new account behind the proxy; of what the plugin was answered, nothing may break the contract."""
     line.fake = FakeOanda()
     monkeypatch.setenv(TOKEN_VARIABLE, line.fake.token)
-    answers: list[requests.Response] = []
-    send = requests.Session.send
-
-    def sent(session: requests.Session, prepared: Any, **options: Any) -> requests.Response:
-        answers.append(send(session, prepared, **options))
-        return answers[-1]
-
-    monkeypatch.setattr(requests.Session, "send", sent)
+    answers = prism.heard(monkeypatch)
     yield line.fake, line
     case = request.node.name[5:8]
     assert answers or case in ("B01", "B02", "F01", "F02", "F09", "F12"), "nothing went through the proxy"
@@ -336,7 +267,7 @@ class TestOandaBrokerBehindTheProxy(OandaBrokerSuite):
         return noted
 
     @pytest.fixture
-    def unavailable(self, line: Line) -> Callable[[], AbstractContextManager[Any]]:
+    def unavailable(self, line: prism.Line) -> Callable[[], AbstractContextManager[Any]]:
         return line.server.refuse
 
 

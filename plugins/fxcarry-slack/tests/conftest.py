@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from fxcarry_slack.channel import SlackNotifier
-from fxcarry_slack.testing import FakeSlack
-from fxcarry_slack.testing.suites import bot, hook
 
 from fxcarry.model import Alert
 from fxcarry.testing import WireServer
+from fxcarry_slack.channel import SlackNotifier
+from fxcarry_slack.testing import FakeSlack
+from fxcarry_slack.testing.suites import bot, hook
 
 
 def alert(message: str = "order b-17 timed out", **facts: Any) -> Alert:

@@ -7,10 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from fxcarry_slack import SlackConfig
-from fxcarry_slack.blocks import message
-from fxcarry_slack.testing.fake import _problem
-from fxcarry_slack.testing.suites import bot, hook
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +14,10 @@ from fxcarry.errors import ConfigError, DeliveryUnknown, NotifierError
 from fxcarry.plugins import load
 from fxcarry.secrets import Secret
 from fxcarry.testing import Reply, WireServer
+from fxcarry_slack import SlackConfig
+from fxcarry_slack.blocks import message
+from fxcarry_slack.testing.fake import _problem
+from fxcarry_slack.testing.suites import bot, hook
 
 from .conftest import Line, alert
 

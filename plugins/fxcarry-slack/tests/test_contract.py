@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
+from fxcarry.testing import WireServer
 from fxcarry_slack.channel import SlackNotifier
 from fxcarry_slack.testing import FakeSlack
 from fxcarry_slack.testing.suites import SlackNotifierSuite, hook
-
-from fxcarry.testing import WireServer
 
 
 class TestBot(SlackNotifierSuite):

@@ -8,11 +8,11 @@ from typing import Any
 import prism
 import pytest
 import requests
+
+from fxcarry.errors import NotifierError
 from fxcarry_slack.channel import SlackNotifier
 from fxcarry_slack.testing import FakeSlack
 from fxcarry_slack.testing.suites import SlackNotifierSuite, bot
-
-from fxcarry.errors import NotifierError
 
 from .conftest import alert
 

@@ -291,16 +291,19 @@ class SqliteJournal:
     def _write(self, table: str, **values: object) -> int:
         """A record of this run, which begins with its first."""
         with self.atomic():
-            if self._run is None:
-                self._run = self._insert(
-                    "runs",
-                    started=instant(datetime.now(UTC)),
-                    version=fxcarry.__version__,
-                    config=self._mask(self._config),
-                    pid=os.getpid(),
-                    host=socket.gethostname(),
-                )
-            return self._insert(table, run=self._run, **values)
+            return self._insert(table, run=self._current_run(), **values)
+
+    def _current_run(self) -> int:
+        if self._run is None:
+            self._run = self._insert(
+                "runs",
+                started=instant(datetime.now(UTC)),
+                version=fxcarry.__version__,
+                config=self._mask(self._config),
+                pid=os.getpid(),
+                host=socket.gethostname(),
+            )
+        return self._run
 
     def follow(self, log: TransactionLog | None, find: Callable[[Collection[str]], Mapping[str, OrderResult]]) -> None:
         """Keep a simulated venue's log at hand; what the journal tells comes from the journal alone."""
@@ -708,6 +711,8 @@ class SqliteJournal:
 
     def beside(self) -> AbstractContextManager[SqliteJournal]:
         """The same journal, and the same run, for another thread; closed at the end of its block."""
+        with contextlib.suppress(JournalError), self.atomic():  # what cannot be written now, the other tries again
+            self._current_run()
         other = copy(self)
         other._db, other._is_inside, other._is_sound = None, False, True
         other._is_new_allowed, other._seen, other._said = False, None, None
