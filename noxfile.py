@@ -17,11 +17,12 @@ nox.options.sessions = []
 
 ROOT = Path(__file__).parent
 ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
+APPRISE = "./plugins/fxcarry-apprise"
 ECB = "./plugins/fxcarry-ecb"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, ECB, FRED, OANDA, PAPER)
+DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, FRED, OANDA, PAPER)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -56,6 +57,12 @@ def as_installed(session: nox.Session, plugin: str, *oracles: str) -> None:
 def plugin_alphavantage(session: nox.Session) -> None:
     """The Alpha Vantage plugin as installed."""
     as_installed(session, ALPHAVANTAGE)
+
+
+@nox.session(name="plugin-apprise")
+def plugin_apprise(session: nox.Session) -> None:
+    """The apprise plugin as installed."""
+    as_installed(session, APPRISE)
 
 
 @nox.session(name="plugin-ecb")

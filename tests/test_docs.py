@@ -210,7 +210,15 @@ def test_every_module_has_a_page():
 
 def components() -> list[Component]:
     registry = load({})
-    ours = {"fxcarry", "fxcarry-alphavantage", "fxcarry-ecb", "fxcarry-fred", "fxcarry-oanda", "fxcarry-paper"}
+    ours = {
+        "fxcarry",
+        "fxcarry-alphavantage",
+        "fxcarry-apprise",
+        "fxcarry-ecb",
+        "fxcarry-fred",
+        "fxcarry-oanda",
+        "fxcarry-paper",
+    }
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]
 
 

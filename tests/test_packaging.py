@@ -35,6 +35,7 @@ ESSENTIAL = {
         "fxcarry/templates/fxcarry.toml",
     },
     "fxcarry-alphavantage": {"fxcarry_alphavantage/py.typed", "fxcarry_alphavantage/testing/fake.py"},
+    "fxcarry-apprise": {"fxcarry_apprise/py.typed", "fxcarry_apprise/testing/fake.py"},
     "fxcarry-ecb": {"fxcarry_ecb/py.typed", "fxcarry_ecb/policy_rates.csv"},
     "fxcarry-fred": {"fxcarry_fred/py.typed", "fxcarry_fred/testing/fake.py"},
     "fxcarry-oanda": {"fxcarry_oanda/py.typed", "fxcarry_oanda/testing/fake.py"},
