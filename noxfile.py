@@ -19,10 +19,12 @@ ROOT = Path(__file__).parent
 ALPHAVANTAGE = "./plugins/fxcarry-alphavantage"
 APPRISE = "./plugins/fxcarry-apprise"
 ECB = "./plugins/fxcarry-ecb"
+EMAIL = "./plugins/fxcarry-email"
 FRED = "./plugins/fxcarry-fred"
 OANDA = "./plugins/fxcarry-oanda"
 PAPER = "./plugins/fxcarry-paper"
-DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, FRED, OANDA, PAPER)
+SMS = "./plugins/fxcarry-sms"
+DISTRIBUTIONS = (".", ALPHAVANTAGE, APPRISE, ECB, EMAIL, FRED, OANDA, PAPER, SMS)
 PRISM = "@stoplight/prism-cli@5.14.2"
 DEVELOPMENT = "requirements-dev.txt"
 TOOLS = [line for line in (ROOT / DEVELOPMENT).read_text("utf-8").splitlines() if line and line[0] not in "#-"]
@@ -61,7 +63,7 @@ def plugin_alphavantage(session: nox.Session) -> None:
 
 @nox.session(name="plugin-apprise")
 def plugin_apprise(session: nox.Session) -> None:
-    """The apprise plugin as installed."""
+    """The Apprise plugin as installed."""
     as_installed(session, APPRISE)
 
 
@@ -69,6 +71,12 @@ def plugin_apprise(session: nox.Session) -> None:
 def plugin_ecb(session: nox.Session) -> None:
     """The ECB plugin as installed."""
     as_installed(session, ECB)
+
+
+@nox.session(name="plugin-email")
+def plugin_email(session: nox.Session) -> None:
+    """The e-mail plugin as installed."""
+    as_installed(session, EMAIL, "aiosmtpd", "trustme")
 
 
 @nox.session(name="plugin-fred")
@@ -87,6 +95,12 @@ def plugin_oanda(session: nox.Session) -> None:
 def plugin_paper(session: nox.Session) -> None:
     """The paper plugin as installed."""
     as_installed(session, PAPER)
+
+
+@nox.session(name="plugin-sms")
+def plugin_sms(session: nox.Session) -> None:
+    """The text message plugin as installed."""
+    as_installed(session, SMS)
 
 
 @nox.session

@@ -11,11 +11,14 @@ import pytest
 import pytest_socket
 from hypothesis import settings
 
+from fxcarry.alerts import Alerts
+
 settings.register_profile("fxcarry", derandomize=True, deadline=None)
 settings.load_profile("fxcarry")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "in_background: flushing alerts does not wait until they are delivered")
     config.addinivalue_line("markers", "ecb: runs on the data of the plugin fxcarry-ecb, and is skipped without it")
 
 
@@ -27,6 +30,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def _no_network() -> None:
     pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _alerts_arrive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test looks at after a step has been told: the worker is waited for, where the test is not about that."""
+    if request.node.get_closest_marker("in_background"):
+        return
+    flush = Alerts.flush
+
+    def flush_and_wait(alerts: Alerts) -> None:
+        flush(alerts)
+        alerts.settle(5.0)
+
+    monkeypatch.setattr(Alerts, "flush", flush_and_wait)
 
 
 @pytest.fixture(autouse=True)

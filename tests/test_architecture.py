@@ -44,6 +44,7 @@ TIERS = {
     5: [
         "remote",
         "reconcile",
+        "occasions",
         "leak",
         "gap",
         "preview",

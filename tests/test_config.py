@@ -21,6 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fxcarry.alerts import AlertSettings, Route
+from fxcarry.build import channels_of
 from fxcarry.config import Config, effective, load_config, structure, to_toml
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, PluginError
@@ -350,6 +352,47 @@ def test_mistakes_of_all_sections_come_together() -> None:
     ]
 
 
+def test_channels_have_names_and_limits_and_routes_know_them() -> None:
+    config = structure(
+        {
+            "notifiers": [{"use": "console", "name": "desk", "per_hour": 9}, {"use": "console"}],
+            "alerts": {"time_zone": "Asia/Tokyo", "routes": [{"to": ["desk"], "severities": ["critical"]}]},
+        },
+        REGISTRY,
+    )
+    assert [(n.name, n.per_hour) for n in config.notifiers] == [("desk", 9), ("console", None)]
+    assert config.alerts == AlertSettings(
+        time_zone="Asia/Tokyo", routes=(Route(to=("desk",), severities=("critical",)),)
+    )
+    assert [(c.name, c.per_hour) for c in channels_of(config)] == [("desk", 9), ("console", 60)]
+    assert structure({"alerts": {"routes": [{"to": ["console"]}]}}, REGISTRY).notifiers == ()  # the one there is
+
+
+def test_mistakes_of_channels_and_routes_are_told_with_their_places() -> None:
+    console = {"use": "console"}
+    assert problems(notifiers=[console, console, {"use": "console", "name": "a", "per_hour": 0}, {"name": "b"}]) == [
+        "notifiers[1].name: another channel is called 'console' (give this one a name of its own)",
+        "notifiers[2].per_hour: expected 1 alert an hour or more, got 0 (mute a channel by a route instead)",
+        "notifiers[3].use: required",
+    ]
+    assert problems(
+        notifiers=[console],
+        alerts={"routes": [{"to": ["mail"]}, {"to": ["console"], "then": ["console", "sms"]}], "time_zone": "UTC"},
+    ) == [
+        "alerts.routes[0].to: there is no channel 'mail' (console configured under [[notifiers]])",
+        "alerts.routes[1].then: there is no channel 'sms' (console configured under [[notifiers]])",
+    ]
+    assert problems(
+        alerts={"routes": [{"severities": ["fatal"], "hours": "9-5"}], "dedupe": 3, "time_zone": "Mars"}
+    ) == [
+        "alerts.routes[0].to: required",
+        'alerts.routes[0].severities[0]: expected one of "info", "warning", "critical", got "fatal"',
+        "alerts.routes[0].hours: '9-5' are no hours (write \"22:00-07:00\")",
+        "alerts.time_zone: there is no time zone 'Mars' (write it like \"Europe/Zurich\"; without, UTC)",
+        'alerts.dedupe: unknown key, did you mean "dedupe_minutes"?',
+    ]
+
+
 def test_checks_over_a_whole_record_are_told_too() -> None:
     assert problems(rules=[{"use": "max-position", "cap": 0.1, "floor": 0.2}]) == [
         "rules[0].max-position: floor 0.2 is above cap 0.1"
@@ -636,7 +679,10 @@ FULL = {
         "c": {"use": "baseline", "rules": []},
     },
     "rules": [],
-    "notifiers": [{"use": "console"}],
+    "notifiers": [{"use": "console"}, {"use": "console", "name": "b", "per_hour": 3}],
+    "alerts": {
+        "routes": [{"to": ["b"], "then": ["console"], "hours": "22:00-07:00", "escalate_minutes": 5}, {"to": []}]
+    },
 }
 
 

@@ -19,8 +19,9 @@ from click.testing import CliRunner
 
 import fxcarry
 from fxcarry import errors, risk
+from fxcarry.alerts import AlertSettings, Route
 from fxcarry.cli import cli
-from fxcarry.config import Live, effective, load_config
+from fxcarry.config import ChannelKeys, Live, effective, load_config
 from fxcarry.costs import Costs
 from fxcarry.plugins import Component, load
 from fxcarry.testing.conformance import SUITES
@@ -215,9 +216,11 @@ def components() -> list[Component]:
         "fxcarry-alphavantage",
         "fxcarry-apprise",
         "fxcarry-ecb",
+        "fxcarry-email",
         "fxcarry-fred",
         "fxcarry-oanda",
         "fxcarry-paper",
+        "fxcarry-sms",
     }
     return [c for key, c in registry.components.items() if registry.origins[key].distribution in ours]
 
@@ -251,11 +254,14 @@ def test_every_general_key_and_section_is_on_the_configuration_page():
     page = sections(REFERENCE / "configuration.md")
     tables = effective(load_config(None, load({}), {}))
     names = {"costs": "[costs]", "feed": "[feed]", "broker": "[broker]", "strategies": "[strategies.NAME]"}
-    names |= {"rules": "[[rules]]", "notifiers": "[[notifiers]]", "live": "[live]"}
+    names |= {"rules": "[[rules]]", "notifiers": "[[notifiers]]", "alerts": "[alerts]", "live": "[live]"}
     assert set(names.values()) <= page.keys()
     general = {"venue": None, **{key: value for key, value in tables.items() if key not in names}}
     assert_keys(page["General keys"], general)
     assert_keys(page["[costs]"], {"use": "retail"} | {a.name: a.default for a in attrs.fields(Costs)})
+    assert_keys(page["[alerts]"], {a.name: a.default for a in attrs.fields(AlertSettings)})
+    assert_keys(page["[[alerts.routes]]"], {a.name: a.default for a in attrs.fields(Route)})
+    assert_keys(page["[[notifiers]]"], {a.name: () for a in attrs.fields(ChannelKeys)})
     assert_keys(page["[live]"], {a.name: a.default for a in attrs.fields(Live)})
     for currency, spread in Costs().spread_bps.items():
         assert currency == "USD" or re.search(rf"\b{currency} {spread:g}\b", " ".join(page["[costs]"].split()))

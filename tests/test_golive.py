@@ -116,7 +116,7 @@ def paper(
         journal.end_intention(session_end(DAYS[4]), "acted on")
         number = journal.alert(Alert(at=noon(DAYS[20]), kind="stop-loss", severity="warning", message="out"))
         for channel, error in channels:
-            journal.delivered(number, channel, noon(DAYS[20]), error)
+            journal.delivery(number, channel, noon(DAYS[20]), "failed" if error else "delivered", error)
         (a_good_drill if drill is None else drill)(journal)
         for day, nav in zip(days, navs):
             journal.beat(noon(day))
@@ -534,8 +534,8 @@ def test_every_warning_of_the_last_month_must_have_reached_somebody(
     journal = paper(tmp_path / "j")
     number = journal.alert(Alert(at=noon(DAYS[day]), kind="feed-error", severity=severity, message="silent"))
     for i, error in enumerate(errors):
-        journal.delivered(number, f"channel-{i}", noon(DAYS[day]), error)
-    journal.delivered(number, "console", noon(DAYS[day]))
+        journal.delivery(number, f"channel-{i}", noon(DAYS[day]), "failed" if error else "delivered", error)
+    journal.delivery(number, "console", noon(DAYS[day]), "delivered")
     assert one(checked(journal), "alerts delivered").is_met is is_met
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -532,7 +533,7 @@ def test_an_engine_writes_the_same_to_both(disk: SqliteJournal) -> None:
 
 TABLES = ("account", "runs", "decisions", "intents", "results", "transactions", "states", "intentions", "quotes",
           "heartbeats", "commands", "taken", "alerts", "deliveries", "plans", "confirmations",
-          "financing_rates")  # fmt: skip
+          "financing_rates", "acknowledgements")  # fmt: skip
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -547,7 +548,8 @@ def test_no_record_can_be_changed_removed_or_replaced(disk: SqliteJournal, table
     disk.beat(AT)
     disk.take(disk.command("pause", by="anna", at=AT), AT)
     number = disk.alert(Alert(at=AT, kind="feed-error", severity="info", message="back"))
-    disk.delivered(number, "console", AT)
+    disk.delivery(number, "console", AT, "delivered")
+    disk.acknowledge(number, by="ann", at=AT)
     disk.keep_plan("p1", AT, {})
     disk.confirm("broker-contact", by="ann", at=AT, reason="0800 1")
     disk.publish([PAYING], AT)
@@ -602,9 +604,9 @@ def test_a_journal_that_is_there_says_whose_it_is(disk: SqliteJournal) -> None:
 def test_a_newer_journal_is_refused_untouched(disk: SqliteJournal) -> None:
     disk.close()
     raw = sqlite3.connect(disk.path)
-    raw.execute("PRAGMA user_version = 4")
+    raw.execute("PRAGMA user_version = 5")
     raw.close()
-    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 4, this one knows 3\)") as caught:
+    with pytest.raises(JournalError, match=r"newer fxcarry \(schema 5, this one knows 4\)") as caught:
         disk.beat(AT)
     assert caught.value.hint == "upgrade fxcarry"
 
@@ -613,7 +615,7 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
     disk.transition(AT, RiskState(day_start=1.0, high_water=2.0, latch="DRAWDOWN"))
     disk.close()
     raw = sqlite3.connect(disk.path)
-    for table in ("alerts", "deliveries", "plans", "confirmations", "financing_rates"):
+    for table in ("alerts", "deliveries", "plans", "confirmations", "financing_rates", "acknowledgements"):
         raw.execute(f"DROP TABLE {table}")
     raw.execute("DROP INDEX quotes_index")
     raw.execute("CREATE INDEX quotes_index ON quotes (pair)")
@@ -627,11 +629,37 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_this_one_and_loses_not
         assert found.state() == STATE
         assert found.alert(Alert(at=AT, kind="feed-error", severity="warning", message="silent")) == 1
     raw = sqlite3.connect(disk.path)
-    assert raw.execute("PRAGMA user_version").fetchone() == (3,)
+    assert raw.execute("PRAGMA user_version").fetchone() == (4,)
     assert raw.execute("SELECT count(*) FROM financing_rates").fetchone() == (0,)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.execute("DELETE FROM alerts")
     raw.close()
+
+
+def without_what_version_4_brought(raw: sqlite3.Connection) -> None:
+    raw.execute("DROP TABLE acknowledgements")
+    raw.execute("DROP INDEX alerts_index")
+    raw.execute("DROP INDEX deliveries_index")
+    for table, column in (("alerts", "key"), ("alerts", "is_over"), ("deliveries", "state")):
+        raw.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+
+def test_a_journal_of_the_third_version_tells_what_became_of_its_alerts(disk: SqliteJournal) -> None:
+    for number, error in ((1, ""), (2, "401")):
+        disk.alert(Alert(at=AT, kind="feed-error", severity="warning", message=f"silent {number}"))
+        disk.delivery(number, "mail", AT, "delivered", error)
+    disk.close()
+    raw = sqlite3.connect(disk.path)
+    without_what_version_4_brought(raw)
+    raw.execute("PRAGMA user_version = 3")
+    raw.close()
+    with SqliteJournal.existing(disk.path) as found:
+        assert [one.deliveries for one in found.recent_alerts(AT)] == [
+            {"mail": ("delivered", "")},
+            {"mail": ("failed", "401")},
+        ]
+        assert found.acknowledge(1, by="ann", at=AT)
+        assert [one.alert.key for one in found.recent_alerts(AT)] == ["", ""]
 
 
 def test_a_journal_of_the_second_version_keeps_its_alerts_and_learns_what_venues_pay(disk: SqliteJournal) -> None:
@@ -640,6 +668,7 @@ def test_a_journal_of_the_second_version_keeps_its_alerts_and_learns_what_venues
     disk.close()
     raw = sqlite3.connect(disk.path)
     raw.execute("DROP TABLE financing_rates")
+    without_what_version_4_brought(raw)
     raw.execute("DROP INDEX quotes_index")
     raw.execute("CREATE INDEX quotes_index ON quotes (pair)")
     raw.execute("PRAGMA user_version = 2")
@@ -724,18 +753,67 @@ def test_the_quotes_of_an_instant_are_the_last_that_were_used_by_then(journal: J
 def test_an_alert_and_who_took_it(journal: Journal) -> None:
     said = Alert(at=AT, kind="feed-error", severity="critical", message="silent", fields={"minutes": 5})
     number = journal.alert(said)
-    journal.delivered(number, "console", AT)
-    journal.delivered(number, "email", AT + HOUR, "no route to host")
+    journal.delivery(number, "console", AT, "delivered")
+    journal.delivery(number, "email", AT + HOUR, "failed", "no route to host")
     if isinstance(journal, MemoryJournal):
         assert journal.alerts == [said]
-        assert journal.deliveries == [(1, "console", ""), (1, "email", "no route to host")]
+        assert journal.deliveries == [(1, "console", "delivered", ""), (1, "email", "failed", "no route to host")]
     else:
         assert isinstance(journal, SqliteJournal)
         [row] = journal.table("alerts")
         assert (row["kind"], row["severity"], row["message"]) == ("feed-error", "critical", "silent")
         assert json.loads(row["fields"]) == {"minutes": 5}
-        found = [(r["alert"], r["channel"], r["error"]) for r in journal.table("deliveries")]
-        assert found == [(1, "console", ""), (1, "email", "no route to host")]
+        found = [(r["alert"], r["channel"], r["state"], r["error"]) for r in journal.table("deliveries")]
+        assert found == [(1, "console", "delivered", ""), (1, "email", "failed", "no route to host")]
+
+
+def test_alerts_are_read_with_what_became_of_them_and_who_saw_them(journal: Journal) -> None:
+    told = [
+        Alert(at=AT + n * HOUR, kind="feed-error", severity="critical", message=f"m {n}", key="feed", is_over=n == 2)
+        for n in range(4)
+    ]
+    assert [journal.alert(alert) for alert in told] == [1, 2, 3, 4]
+    for state in ("waiting", "sending", "failed"):
+        journal.delivery(2, "mail", AT, state, "no route" if state == "failed" else "")
+    journal.delivery(2, "sms", AT, "delivered")
+    assert journal.acknowledge(3, by="ann", at=AT, reason="on it")
+    assert not journal.acknowledge(3, by="bob", at=AT)
+    assert [(n, a.message) for n, a in journal.alerts_from(2, 2)] == [(2, "m 1"), (3, "m 2")]
+    assert journal.alerts_from(5, 10) == []
+    first, second, _ = journal.recent_alerts(AT + HOUR)
+    assert (first.number, first.alert, first.acknowledged_by) == (2, told[1], "")
+    assert first.deliveries == {"mail": ("failed", "no route"), "sms": ("delivered", "")}
+    assert first.states == {"mail": "failed", "sms": "delivered"}
+    assert (second.deliveries, second.acknowledged_by) == ({}, "ann")
+    assert [journal.is_acknowledged(n) for n in (2, 3)] == [False, True]
+    assert [journal.is_over("feed-error", "feed", n) for n in (1, 2, 3, 4)] == [True, True, False, False]
+    assert not journal.is_over("feed-error", "other", 1)
+
+
+@pytest.mark.parametrize(("number", "by", "message"), [(7, "ann", "there is no alert 7"), (1, " ", "nobody is named")])
+def test_only_a_person_acknowledges_an_alert_that_is_there(
+    journal: Journal, number: int, by: str, message: str
+) -> None:
+    journal.alert(Alert(at=AT, kind="feed-error", severity="critical", message="silent"))
+    with pytest.raises(ConfigError, match=message):
+        journal.acknowledge(number, by=by, at=AT)
+    assert not journal.is_acknowledged(1)
+
+
+def test_another_thread_writes_to_the_same_journal_in_the_same_run(journal: Journal) -> None:
+    number = journal.alert(Alert(at=AT, kind="feed-error", severity="critical", message="silent"))
+
+    def work() -> None:
+        with beside as other, other.atomic():
+            other.delivery(number, "mail", AT, "delivered")
+
+    beside = journal.beside()
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join()
+    assert journal.recent_alerts(AT)[0].states == {"mail": "delivered"}
+    if isinstance(journal, SqliteJournal):
+        assert len(journal.table("runs")) == 1
 
 
 def test_a_plan_is_kept_once_and_a_confirmation_each_time(disk: SqliteJournal) -> None:

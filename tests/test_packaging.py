@@ -26,7 +26,7 @@ PROJECTS = {
     name: tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"] for name, folder in FOLDERS.items()
 }
 IMPORTED_AS = {"attr": "attrs", "currency_converter": "currencyconverter", "dateutil": "python-dateutil"}
-OPTIONAL = {"pyarrow": "parquet", "pytest": "the user's own tests"}
+OPTIONAL = {"aiosmtpd": "testing", "pyarrow": "parquet", "pytest": "the user's own tests", "trustme": "testing"}
 ESSENTIAL = {
     "fxcarry": {
         "fxcarry/py.typed",
@@ -37,9 +37,11 @@ ESSENTIAL = {
     "fxcarry-alphavantage": {"fxcarry_alphavantage/py.typed", "fxcarry_alphavantage/testing/fake.py"},
     "fxcarry-apprise": {"fxcarry_apprise/py.typed", "fxcarry_apprise/testing/fake.py"},
     "fxcarry-ecb": {"fxcarry_ecb/py.typed", "fxcarry_ecb/policy_rates.csv"},
+    "fxcarry-email": {"fxcarry_email/page.html", "fxcarry_email/py.typed", "fxcarry_email/testing/fake.py"},
     "fxcarry-fred": {"fxcarry_fred/py.typed", "fxcarry_fred/testing/fake.py"},
     "fxcarry-oanda": {"fxcarry_oanda/py.typed", "fxcarry_oanda/testing/fake.py"},
     "fxcarry-paper": {"fxcarry_paper/py.typed"},
+    "fxcarry-sms": {"fxcarry_sms/py.typed", "fxcarry_sms/testing/fake.py"},
 }
 
 

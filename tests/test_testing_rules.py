@@ -249,7 +249,11 @@ class RightNotifier:
         self.send = place.append  # the place itself is not the notifier's
 
     def notify(self, alert: Alert) -> None:
-        self.send(f"{alert.severity} {alert.kind}: {alert.message}")
+        over = "over: " if alert.is_over else ""
+        self.send(f"{over}{alert.severity} {alert.kind}: {alert.message}")
+
+    def check(self) -> str:
+        return "the list is there"
 
 
 class TestRightNotifier(NotifierSuite):
@@ -350,6 +354,32 @@ class Marks(RightNotifier):
         alert.fields["delivered"] = True  # type: ignore[index]
 
 
+class NeverEnds(RightNotifier):
+    def notify(self, alert: Alert) -> None:
+        self.send(f"{alert.severity} {alert.kind}: {alert.message}")
+
+
+class ChecksBySending(RightNotifier):
+    def check(self) -> str:
+        self.send("hello")
+        return "sent"
+
+
+class ChecksSilently(RightNotifier):
+    def check(self) -> str:
+        return " "
+
+
+class ChecksInLines(RightNotifier):
+    def check(self) -> str:
+        return "one\ntwo"
+
+
+class ChecksAsBool(RightNotifier):
+    def check(self) -> Any:
+        return True
+
+
 class Remembers(RightNotifier):
     def __init__(self, place: list[str]) -> None:
         super().__init__(place)
@@ -379,12 +409,14 @@ class Masked(RightNotifier):
         (NamelessNotifier, "N01"), (WrongNotify, "N02"), (HidesSeverity, "N03"), (HidesKind, "N03"), (Silent, "N03"),
         (Silent, "N04"), (SaysItOnce, "N04"), (CutsTheBeginning, "N06"), (LosesBraces, "N07"), (Marks, "N08"),
         (Remembers, "N09"), (SaysItOnce, "N09"), (lambda place: Tells(), "N10"),
+        (ChecksBySending, "N11"), (ChecksSilently, "N11"), (ChecksInLines, "N11"), (ChecksAsBool, "N11"),
+        (NeverEnds, "N12"),
     ],
 )  # fmt: skip
 def test_a_wrong_notifier_fails_its_case(notifier: Callable[[list[str]], Any], number: str) -> None:
     place: list[str] = []
     with pytest.raises((AssertionError, pytest.fail.Exception)):
-        _run(NotifierSuite(), number, notifier=notifier(place), arrived=lambda: place)
+        _run(NotifierSuite(), number, notifier=notifier(place), arrived=lambda: place, delivered=lambda: place)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from fxcarry import plugins
+from fxcarry.alerts import AlertSettings, Channel
 from fxcarry.builtins import SimulatedConfig
 from fxcarry.config import Config, load_config
 from fxcarry.engine import Engine
@@ -50,6 +51,11 @@ def make(section: Section) -> Any:
             f"{section.component.kind} {section.component.name!r} cannot be made: {error}",
             hint="install what it needs",
         ) from error
+
+
+def channels_of(settings: Config) -> list[Channel]:
+    """The configured channels of alerts, by the names that routes call them."""
+    return [Channel.of(make(section), section.name, section.per_hour) for section in settings.notifiers]
 
 
 def feed_of(config: Config | None) -> DataFeed:
@@ -169,6 +175,7 @@ def build(
     rules: Sequence[RiskRule] | None = None,
     journal: Journal | None = None,
     notifiers: Sequence[Notifier] | None = None,
+    alerting: AlertSettings | None = None,
     beside: Sequence[RiskRule] = (),
 ) -> Engine:
     """An Engine from a configuration file (or none: the defaults). Any part may be replaced by a plain object.
@@ -195,7 +202,8 @@ def build(
         journal=journal,
         costs=settings.costs,
         routing=routing_of(settings.routing),
-        notifiers=[make(section) for section in settings.notifiers] if notifiers is None else notifiers,
+        notifiers=channels_of(settings) if notifiers is None else notifiers,
+        alerting=settings.alerts if alerting is None else alerting,
         account_currency=settings.account_currency,
         financing=None if isinstance(chosen_broker, SimBroker) else settings.financing,
     )

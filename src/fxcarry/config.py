@@ -31,6 +31,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_union_passthrough
 
+from fxcarry.alerts import AlertSettings, ConsoleNotifier
 from fxcarry.clock import Frequency, check_frequency
 from fxcarry.costs import Costs
 from fxcarry.errors import ConfigError, FxCarryError
@@ -53,6 +54,29 @@ class StrategySection(Section):
     """A strategy, and its own rules in place of the general ones (None = the general ones)."""
 
     rules: tuple[Section, ...] | None = None
+
+
+def _check_per_hour(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(f"expected 1 alert an hour or more, got {value}", hint="mute a channel by a route instead")
+
+
+@attrs.frozen(kw_only=True)
+class ChannelKeys:
+    """What every channel of alerts can be told besides its own settings."""
+
+    name: str = ""
+    per_hour: int | None = attrs.field(default=None, validator=_check_per_hour)
+
+
+@attrs.frozen(kw_only=True)
+class ChannelSection(Section):
+    """A channel of alerts: the ``name`` that routes call it by (by default the component's), and how many alerts that
+    are not critical it is told an hour at most (None = its own limit).
+    """
+
+    name: str
+    per_hour: int | None
 
 
 def _check_capital(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -100,7 +124,8 @@ class Config:
     broker: Section | None
     strategies: Mapping[str, StrategySection]
     rules: tuple[Section, ...] | None
-    notifiers: tuple[Section, ...]
+    notifiers: tuple[ChannelSection, ...]
+    alerts: AlertSettings
     live: Live
     registry: Registry = attrs.field(repr=False, eq=False)
 
@@ -168,7 +193,7 @@ class _General:
 
 
 _GENERAL_KEYS = tuple(a.name for a in attrs.fields(_General))
-_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers", "live")
+_SECTIONS = ("costs", "feed", "broker", "strategies", "rules", "notifiers", "alerts", "live")
 
 
 def structure(data: Mapping[str, Any], registry: Registry, source: str = "the configuration") -> Config:
@@ -185,9 +210,10 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
     broker = reader.section("broker", data.get("broker"), "broker", default="simulated")
     strategies = reader.strategies(data.get("strategies"))
     rules = reader.sections("rule", data["rules"], "rules") if "rules" in data else None
-    notifiers = reader.sections("notifier", data.get("notifiers", []), "notifiers")
+    notifiers = reader.channels(data.get("notifiers", []))
+    alerts = reader.alerts(data.get("alerts", {}), [section.name for section in notifiers])
     live = reader.table(Live, data.get("live", {}), "live")
-    if reader.problems or general is None or costs is None or live is None:
+    if reader.problems or general is None or costs is None or alerts is None or live is None:
         raise ConfigError(
             "\n".join([f"{source} has mistakes:", *(f"  {p}" for p in reader.problems)]),
             fields={"problems": tuple(reader.problems)},
@@ -208,6 +234,7 @@ def structure(data: Mapping[str, Any], registry: Registry, source: str = "the co
         strategies=strategies,
         rules=rules,
         notifiers=notifiers,
+        alerts=alerts,
         live=live,
         registry=registry,
     )
@@ -255,15 +282,48 @@ class _Reader:
 
     def sections(self, kind: Kind, tables: object, path: str) -> tuple[Section, ...]:
         """A list of sections, each with its ``use``."""
+        found = [
+            self._component(kind, table, place, f"{place}.{table.get('use', '')}")
+            for place, table in self._listed(tables, path)
+        ]
+        return tuple(section for section in found if section is not None)
+
+    def channels(self, tables: object) -> tuple[ChannelSection, ...]:
+        """``[[notifiers]]``: each with its component's keys, and those of :class:`ChannelKeys`."""
+        common = [field.name for field in attrs.fields(ChannelKeys)]
+        found: dict[str, ChannelSection] = {}
+        for place, table in self._listed(tables, "notifiers"):
+            own = {k: v for k, v in table.items() if k not in common}
+            section = self._component("notifier", own, place, f"{place}.{table.get('use', '')}")
+            keys = self.record(ChannelKeys, {k: table[k] for k in common if k in table}, place)
+            if section is None or keys is None:
+                continue
+            name = keys.name or section.component.name
+            if name in found:
+                self.problems.append(
+                    f"{place}.name: another channel is called {name!r} (give this one a name of its own)"
+                )
+            found[name] = ChannelSection(
+                component=section.component, settings=section.settings, name=name, per_hour=keys.per_hour
+            )
+        return tuple(found.values())
+
+    def _listed(self, tables: object, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The tables of a list, each with its place; what is none is noted."""
         if not isinstance(tables, list | tuple):
             self.problems.append(f"{path}: expected a list of tables, got {_show(tables)} (write [[{path}]])")
-            return ()
-        found = []
+            return
         for i, table in enumerate(tables):
-            place = f"{path}[{i}]"
-            if self.is_table(table, place):
-                found.append(self._component(kind, table, place, f"{place}.{table.get('use', '')}"))
-        return tuple(section for section in found if section is not None)
+            if self.is_table(table, f"{path}[{i}]"):
+                yield f"{path}[{i}]", table
+
+    def alerts(self, table: object, names: Sequence[str]) -> AlertSettings | None:
+        """``[alerts]``: its routes may name these channels, or the console where there is none."""
+        settings = self.table(AlertSettings, table, "alerts")
+        if settings is not None and not any(problem.startswith("notifiers") for problem in self.problems):
+            for path, problem in settings.problems(names or [ConsoleNotifier.name]):
+                self.problems.append(f"alerts.{path}: {problem}")
+        return settings
 
     def strategies(self, tables: object) -> dict[str, StrategySection]:
         """``[strategies.NAME]`` sections; left out, the one called baseline."""
@@ -593,7 +653,7 @@ def effective(config: Config) -> dict[str, Any]:
             **_plain(config.costs, "costs"),
         }
     )
-    for name in ("feed", "broker", "strategies", "rules", "notifiers", "live"):
+    for name in ("feed", "broker", "strategies", "rules", "notifiers", "alerts", "live"):
         value = getattr(config, name)
         if value is not None:
             tables[name] = _plain(value, name)
@@ -605,8 +665,10 @@ def _plain(value: Any, path: str) -> Any:
         return {value.source: value.where}
     if isinstance(value, Section):
         own = getattr(value, "rules", None)
-        rules = {} if own is None else {"rules": _plain(own, f"{path}.rules")}
-        return {"use": value.component.name, **_plain(value.settings, path), **rules}
+        more: dict[str, Any] = {} if own is None else {"rules": _plain(own, f"{path}.rules")}
+        if isinstance(value, ChannelSection):
+            more = {"name": value.name, **({} if value.per_hour is None else {"per_hour": value.per_hour})}
+        return {"use": value.component.name, **_plain(value.settings, path), **more}
     if attrs.has(type(value)):
         value = {a.name: getattr(value, a.name) for a in attrs.fields(type(value)) if a.init}
     if isinstance(value, Mapping):

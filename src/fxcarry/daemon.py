@@ -93,6 +93,7 @@ def take_over(
     is read again. A venue out of reach is asked again, for half a minute in all; then BrokerUnavailable is raised.
     """
     with lock:
+        alerts.recover(at)
         with journal.atomic():
             state = journal.state() or RiskState(day_start=math.nan, high_water=math.nan)
             halted = attrs.evolve(state, trading=TradingState.HALTED, latch="OPERATOR", halt_until=None, halted_at=None)
@@ -198,13 +199,14 @@ class Daemon:
                         looks, last = looks + 1, at
                         if told is not None:
                             told(at, self.engine)
+                if last is not None:
+                    self._tell(last, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
             except BaseException as error:
                 self._crashed(error)
                 raise
             finally:
                 self.engine.before_send = nothing
-            if last is not None:
-                self._tell(last, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
+                self.engine.alerts.close()
         return looks
 
     def stop(self) -> None:
@@ -278,10 +280,13 @@ class Daemon:
             self._tell(at, AlertKind.OPERATOR, "warning", f"the new configuration is not taken: {error}")
             return
         engine.before_send = self.lock.check
+        self.engine.alerts.close(2.0)
         self.engine, self._is_recovered = engine, False
+        engine.alerts.recover(at)
         self._tell(at, AlertKind.OPERATOR, "info", "the new configuration is in force")
 
     def _started(self, at: datetime) -> None:
+        self.engine.alerts.recover(at)
         self._tell(at, AlertKind.ENGINE_START, "info", f"the engine runs on {self.engine.broker.name}")
         _notify("READY=1")
 

@@ -19,6 +19,7 @@ from fxcarry.market import MarketColumns, MarketHistory, MarketView, to_ns
 from fxcarry.model import (
     Account,
     Action,
+    Decision,
     FloatArray,
     Order,
     OrderResult,
@@ -98,6 +99,7 @@ class Decider:
         }
         self._sent: list[SentOrder] = []  # what rules of orders are told
         self._findings: Sequence[Verdict] = ()
+        self._decision: Decision | None = None  # the last one
         self._unsized: list[tuple[datetime, Order]] = []  # orders sent before a restart
         self._blocked: frozenset[str] = frozenset()  # instruments with an order of unknown outcome
         self._rest: frozenset[str] | None = None  # the instruments an open intention is left for, None = all
@@ -277,7 +279,7 @@ class Decider:
             closeout=self._closeout,
             is_daily=self._is_daily,
         )
-        decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
+        decision = self._decision = review(proposal, self._rules[proposal.stage], view, account, self.state)
         self.journal.decide(proposal.stage, decision)
         findings = decision.findings
         target = book.allowed_units(wanted, proposal.weights, decision.weights)

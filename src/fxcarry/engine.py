@@ -13,6 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
+from fxcarry.alerts import AlertSettings
 from fxcarry.answers import ask
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.costs import Costs
@@ -57,7 +58,9 @@ class Engine(Live):
         financing: the financing shown to the strategy; default: what the broker books.
         routing: hold exposures in the cheapest pairs, crosses included; default: in the pairs against the account
             currency.
-        notifiers: channels that live steps send alerts to.
+        notifiers: channels that live steps send alerts to, in the background.
+        alerting: which of them are told what, and how often; and what besides what goes
+            wrong; default: all of everything, within limits.
         account_currency: of a broker that is not simulated.
     """
 
@@ -75,6 +78,7 @@ class Engine(Live):
         financing: LinearFinancing | None = None,
         routing: LeastCost | None = None,
         notifiers: Sequence[Notifier] = (),
+        alerting: AlertSettings | None = None,
         account_currency: str = "USD",
     ) -> None:
         super().__init__(
@@ -89,7 +93,7 @@ class Engine(Live):
             routing=routing,
             account_currency=account_currency,
         )
-        self._begin_live(feed, notifiers)
+        self._begin_live(feed, notifiers, alerting)
         # Every order carries the stop of the tightest StopLoss, which the venue keeps on the same quotes the rule sees,
         # and acts first: there is nothing to screen for that rule.
         self._screens: list[Callable[[Block], int | None]] = [

@@ -445,7 +445,7 @@ def _alerts(journal: SqliteJournal, since: datetime | None, now: datetime) -> Re
     took = {
         row["alert"]
         for row in journal.table("deliveries")
-        if not row["error"] and row["channel"] != ConsoleNotifier.name
+        if row["state"] in ("", "delivered") and not row["error"] and row["channel"] != ConsoleNotifier.name
     }
     told = [
         (datetime.fromisoformat(row["at"]), row["seq"] in took)

@@ -6,7 +6,7 @@ What is learned, decided and about to be sent is one write before anything is se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +14,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from fxcarry.alerts import AlertKind, Alerts, Severity
+from fxcarry.alerts import AlertKind, Alerts, AlertSettings, Severity
 from fxcarry.clock import SteppedClock
+from fxcarry.clock import is_due as due_days
 from fxcarry.conventions import open_minutes
 from fxcarry.deciding import REFUSALS, REMEMBERED, UNFILLED, Decider
-from fxcarry.errors import BrokerUnavailable, ConfigError, MissingDataError, OrderOutcomeUnknown
+from fxcarry.errors import BrokerUnavailable, ConfigError, DataError, MissingDataError, OrderOutcomeUnknown
+from fxcarry.gap import days_charged
 from fxcarry.journal import CommandKind, MemoryJournal
 from fxcarry.leak import ROLLS, leaks, rolls_of
 from fxcarry.market import MarketHistory, to_ns
@@ -34,6 +36,7 @@ from fxcarry.model import (
     TradingState,
     Transaction,
 )
+from fxcarry.occasions import Look, Night, Teller
 from fxcarry.orders import Plan
 from fxcarry.preview import PlannedOrder, Preview
 from fxcarry.protocols import Capability, DataFeed, Notifier
@@ -67,10 +70,11 @@ class Live(Decider):
 
     feed: DataFeed | None
 
-    def _begin_live(self, feed: DataFeed | None, notifiers: Sequence[Notifier]) -> None:
+    def _begin_live(self, feed: DataFeed | None, notifiers: Sequence[Notifier], alerting: AlertSettings | None) -> None:
         """What live looks know."""
         self.feed = feed
-        self.alerts = Alerts(self.journal, notifiers)
+        self.alerts = Alerts(self.journal, notifiers, alerting)
+        self._teller = Teller(self.journal, self.alerts, self.broker.account_currency, self.alerts.settings)
         self.before_send: Callable[[], None] = nothing
         self._is_open = False  # the book is opened at the first
         self._is_unsure = False  # the last step failed: memory may be ahead of the journal
@@ -123,7 +127,7 @@ class Live(Decider):
         return snapshot, history
 
     def _look(self, feed: DataFeed, at: datetime) -> Account:
-        snapshot, _ = self._see(feed, at)
+        snapshot, history = self._see(feed, at)
         tick, since = len(self.clock) - 1, self._looked
         passed = np.arange(tick + 1) == tick if since is None else self.clock.at > to_ns(since)
         journal, broker = self.journal, self.broker
@@ -146,10 +150,12 @@ class Live(Decider):
         if isinstance(broker, Remote):
             journal.record(broker.cancel_marked(), at)
         self._tell(at, before)
+        is_day_over = bool((self.clock.is_day_end & passed).any())
         if orders is not None:
             self._carry_out(orders, at)
         self._watch_stops(at)
-        if (self.clock.is_day_end & passed).any() or any(t.kind == "financing" for t in fresh):
+        self._tell_besides(history, snapshot, fresh, is_day_over)
+        if is_day_over or any(t.kind == "financing" for t in fresh):
             self._watch_financing(at)
         return account
 
@@ -278,18 +284,72 @@ class Live(Decider):
         self, units: Mapping[str, float], value: Mapping[str, float], history: MarketHistory, years: float
     ) -> float:
         """Financing a book is expected to be paid, at the rates known now; > 0 received."""
+        total = 0.0
+        for name, a_year in self._annual_of(units, value, history).items():
+            if a_year != a_year:
+                raise MissingDataError(f"the financing of {name} is not known", hint="is a rate missing?")
+            total += a_year * years
+        return total
+
+    def _annual_of(
+        self, units: Mapping[str, float], value: Mapping[str, float], history: MarketHistory
+    ) -> dict[str, float]:
+        """What each position earns in 365 days at the rates known now; NaN where a rate is missing."""
         maker = attrs.evolve(self.broker.maker, financing=self.financing)
         published = self.broker.published() if isinstance(self.broker, Remote) else ()
-        sides = at_venue_rates(maker.annual(history, self.clock.at), published)
-        long, short = (side[-1].tolist() for side in sides)
-        total = 0.0
-        for name, at_long, at_short in zip(self.book.names, long, short):
-            if units[name]:
-                rate = at_long if units[name] > 0 else at_short
-                if rate != rate:
-                    raise MissingDataError(f"the financing of {name} is not known", hint="is a rate missing?")
-                total += abs(units[name]) * value[name] * rate * years
-        return total
+        sides = at_venue_rates(maker.annual(history, self.clock.at[-1:]), published)
+        both = zip(self.book.names, *(side[-1].tolist() for side in sides))
+        rates = {name: long if units[name] > 0 else short for name, long, short in both if units[name]}
+        return {name: abs(units[name]) * value[name] * rate for name, rate in rates.items()}
+
+    def _tell_besides(
+        self, history: MarketHistory, snapshot: Snapshot, fresh: Sequence[Transaction], is_day_over: bool
+    ) -> None:
+        """Alerts of what went well: :mod:`fxcarry.occasions`."""
+
+        def nights(day: date) -> list[Night]:
+            held = self.broker.lot()
+            units, value = dict(zip(self.book.names, held.units)), dict(zip(self.book.names, held.base_value))
+            earns = self._annual_of(units, value, history)
+            own = self.broker.published() if isinstance(self.broker, Remote) else ()
+            found, instruments = [], {i.name: i for i in (*self.book.instruments, *own)}
+            for name, a_year in earns.items():
+                try:
+                    days: int | None = days_charged(instruments[name], day)
+                except DataError:  # no calendar
+                    days = None
+                amount = None if days is None or a_year != a_year else a_year * days / 365
+                found.append(
+                    Night(
+                        instrument=name,
+                        units=units[name],
+                        value=units[name] * value[name],
+                        days=days,
+                        amount=amount,
+                    )
+                )
+            return found
+
+        def next_rebalance(day: date) -> date | None:
+            weekdays = np.busday_offset(np.datetime64(day), np.arange(300), roll="forward")
+            due = weekdays[due_days(weekdays, self.rebalance)]
+            return due[0].item() if len(due) else None
+
+        def headroom() -> dict[str, float]:
+            verdicts = () if self._decision is None else self._decision.verdicts
+            return {v.rule: v.headroom for v in verdicts if v.headroom is not None}
+
+        look = Look(
+            at=snapshot.at,
+            since=self._looked,
+            nav=self.broker.nav,
+            snapshot=snapshot,
+            fresh=fresh,
+            nights=nights,
+            headroom=headroom,
+            next_rebalance=next_rebalance,
+        )
+        self._teller.look(look, is_day_over=is_day_over)
 
     def recover(self, now: datetime | None = None) -> None:
         """Take up what the journal remembers, before the first step: halts, day start and high water, locked and
@@ -321,6 +381,7 @@ class Live(Decider):
             self._intention = self._target if still is not None else None
             self._rest = still.rest or None if still is not None else None
         self._looked = journal.last_beat()
+        self._teller.forget()
         self._reconciliation = Reconciliation(journal.transactions())
         if self._rules["orders"]:
             self._sent, ids = [], [order.client_id for order in journal.orders[-REMEMBERED:]]

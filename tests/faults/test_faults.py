@@ -23,6 +23,7 @@ from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory, RateSeries
 from fxcarry.model import Alert, Quote, Snapshot, TradingState
+from fxcarry.protocols import Notifier
 from fxcarry.risk import DailyLoss, Drawdown, PriceSanity, Staleness, StopLoss
 from fxcarry.simulation import SimBroker
 
@@ -63,6 +64,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "journal.sqlite"
         self.feed, self.channel = Feed(), Channel()
+        self.others: list[Notifier] = []
         self.rules: tuple[Any, ...] = (Staleness(), DailyLoss(), Drawdown())
 
     def start(self) -> Daemon:
@@ -78,7 +80,7 @@ class Desk:
             universe=CURRENCIES,
             journal=self.journal,
             costs=Costs(),
-            notifiers=[self.channel],
+            notifiers=[*self.others, self.channel],
         )
         return Daemon(engine=self.engine, journal=self.journal, lock=JournalLock(self.path))
 
@@ -406,14 +408,17 @@ def test_a_channel_that_fails_is_a_record_and_stops_nothing(desk: Desk, whole: A
         def notify(self, alert: Alert) -> None:
             raise ConnectionError("no route to host")
 
+    desk.others = [Dead()]
     daemon = desk.start()
-    desk.engine.alerts.notifiers = (Dead(), desk.channel)
     daemon.run(looks(-3, 6))
     assert (desk.held(), desk.broker.nav) == whole
     rows = desk.journal.table("deliveries")
-    assert {(r["channel"], r["error"]) for r in rows} == {
-        ("dead", "ConnectionError: no route to host"),
-        ("pager", ""),
+    assert {(r["channel"], r["state"], r["error"]) for r in rows} == {
+        ("dead", "sending", ""),
+        ("dead", "unknown", "ConnectionError: no route to host"),
+        ("dead", "waiting", ""),
+        ("pager", "sending", ""),
+        ("pager", "delivered", ""),
     }
     assert isinstance(desk.broker, SimBroker)
 

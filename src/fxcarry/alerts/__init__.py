@@ -4,8 +4,31 @@ Nothing here stops the engine: a channel that fails is a record in the journal a
 """
 
 from fxcarry.alerts.console import ConsoleNotifier
+from fxcarry.alerts.heartbeat import Heartbeat, Watch, heartbeat
 from fxcarry.alerts.kinds import AlertKind, Severity
+from fxcarry.alerts.outbox import DeliveryState, Outbox
+from fxcarry.alerts.routing import AlertSettings, Channel, Digest, Occasions, Rollover, Route
 from fxcarry.alerts.telling import Alerts
 from fxcarry.alerts.words import Words, one_line, printable, words
 
-__all__ = ["AlertKind", "Alerts", "ConsoleNotifier", "Severity", "Words", "one_line", "printable", "words"]
+__all__ = [
+    "AlertKind",
+    "AlertSettings",
+    "Alerts",
+    "Channel",
+    "ConsoleNotifier",
+    "DeliveryState",
+    "Digest",
+    "Heartbeat",
+    "Occasions",
+    "Outbox",
+    "Rollover",
+    "Route",
+    "Severity",
+    "Watch",
+    "Words",
+    "heartbeat",
+    "one_line",
+    "printable",
+    "words",
+]

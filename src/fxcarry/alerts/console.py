@@ -12,8 +12,10 @@ class ConsoleNotifier:
     """Alerts as lines on the standard error stream; what breaks one or steers a terminal is written as ``\\x1b``."""
 
     name = "console"
+    per_hour = None  # it costs nothing
+    is_local = True
 
     def notify(self, alert: Alert) -> None:
         """Print one line."""
-        text = printable(alert.message)
-        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}: {text}\n")
+        text, over = printable(" | ".join(alert.message.split("\n"))), " is over" if alert.is_over else ""
+        sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {alert.kind}{over}: {text}\n")

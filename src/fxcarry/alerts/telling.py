@@ -1,19 +1,20 @@
-"""What a person should know: collected while the engine works, then kept in the journal, logged and handed to channels.
-
-Nothing here stops the engine: a channel that fails is a record in the journal and a line in the log.
-"""
+"""Alerts as the engine tells them: collected during a step, said once, recorded, and handed to the outbox."""
 
 from __future__ import annotations
 
 import logging
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from fxcarry.alerts.kinds import AlertKind, Severity
-from fxcarry.errors import JournalError
+from fxcarry.alerts.outbox import Outbox
+from fxcarry.alerts.routing import AlertSettings, Channel
+from fxcarry.errors import ConfigError, JournalError
 from fxcarry.model import Alert
 from fxcarry.protocols import Notifier
 
@@ -22,21 +23,86 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("fxcarry")
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.CRITICAL}
+_RECENT = timedelta(days=7)  # what is older is news no more
+_KEPT = 1000  # different words that are remembered to have been said
+_NEWS = frozenset(
+    {
+        AlertKind.ENGINE_START,
+        AlertKind.ENGINE_STOP,
+        AlertKind.OPERATOR,
+        AlertKind.TRADING_STATE,
+        AlertKind.TRADE_EXECUTED,
+        AlertKind.POSITION_CLOSED,
+        AlertKind.STOP_LOSS,
+        AlertKind.LIQUIDATION,
+        AlertKind.PLAN_REFUSED,
+        AlertKind.MILESTONE,
+        AlertKind.DIGEST,
+    }
+)
+"""What happens anew each time, whatever the words."""
+
+
+@attrs.define
+class _Said:
+    """Words that were said, and how often again since."""
+
+    alert: Alert
+    again: int = 0
+    last: datetime | None = None
+
+    def summary(self) -> Alert:
+        """What is told of the repetitions."""
+        first, last = f"{self.alert.at:%H:%M:%S}", f"{self.last:%H:%M:%S}"
+        times = "once more" if self.again == 1 else f"{self.again:,} times more"
+        message = f"{self.alert.message} ({times} between {first} and {last} UTC)"
+        return attrs.evolve(
+            self.alert,
+            at=self.last or self.alert.at,
+            message=message,
+            fields={**self.alert.fields, "count": self.again},
+        )
 
 
 class Alerts:
     """Alerts of one engine.
 
-    :meth:`tell` collects and :meth:`flush` delivers, so that no channel is waited for, and nothing is told that is
-    taken back, in the middle of a step. A condition that lasts is told once: give it a ``key``, and :meth:`end` it.
+    :meth:`tell` collects and :meth:`flush` records and hands over, so that nothing is told that is taken back in the
+    middle of a step; the :class:`~fxcarry.alerts.Outbox` sends in the background. A condition that lasts is told once:
+    give it a ``key``, and :meth:`end` it. The same words again are counted.
+
+    Raises ConfigError where two notifiers have one name, or a route names one that there is none of.
     """
 
-    def __init__(self, journal: Journal, notifiers: Iterable[Notifier] = ()) -> None:
-        self.journal = journal
-        self.notifiers = tuple(notifiers)
-        self.mask: Callable[[str], str] = str  # what a secret is taken out with
+    def __init__(
+        self, journal: Journal, notifiers: Iterable[Notifier] = (), settings: AlertSettings | None = None
+    ) -> None:
+        self.journal, self.settings = journal, settings or AlertSettings()
+        self._mask: Callable[[str], str] = str
+        channels = [Channel.of(notifier) for notifier in notifiers]
+        names = [channel.name for channel in channels]
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if twice is not None:
+            raise ConfigError(f"two channels are called {twice!r}", hint="give one of them another name")
+        for path, problem in self.settings.problems(names):
+            raise ConfigError(f"{path}: {problem}")
+        self._outbox = Outbox(journal, channels, self.settings) if channels else None
+        if self._outbox is not None:
+            weakref.finalize(self, self._outbox.close, 2.0)  # also when the interpreter ends
         self._waiting: list[Alert] = []
-        self._lasting: set[str] = set()
+        self._lasting: dict[str, int] = {}
+        self._said: OrderedDict[tuple[str, str, str], _Said] = OrderedDict()
+
+    @property
+    def mask(self) -> Callable[[str], str]:
+        """What secrets are taken out of a text with."""
+        return self._mask
+
+    @mask.setter
+    def mask(self, mask: Callable[[str], str]) -> None:
+        self._mask = mask
+        if self._outbox is not None:
+            self._outbox.mask = mask
 
     def tell(
         self,
@@ -48,42 +114,93 @@ class Alerts:
         key: str = "",
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Collect an alert, unless one with that ``key`` was told and has not ended."""
+        """Collect an alert, unless one with that ``key`` was told and has not ended, or the same words were said within
+        the window of the settings.
+        """
+        self._forget(at)
         if key:
             if key in self._lasting:
+                self._lasting[key] += 1
                 return
-            self._lasting.add(key)
-        self._waiting.append(Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}, key=key))
+            self._lasting[key] = 0
+        alert = Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}, key=key)
+        can_repeat = not key and kind not in _NEWS
+        said = self._said.get((kind, severity, message)) if can_repeat else None
+        if said is not None:
+            said.again, said.last = said.again + 1, at
+            return
+        if can_repeat:
+            self._said[kind, severity, message] = _Said(alert)
+        self._waiting.append(alert)
 
     def end(self, at: datetime, kind: AlertKind, key: str, message: str) -> None:
         """Say that a condition is over, if it was told."""
-        if key in self._lasting:
-            self._lasting.discard(key)
-            self._waiting.append(Alert(at=at, kind=kind, severity="info", message=message, key=key, is_over=True))
+        count = self._lasting.pop(key, None)
+        if count is not None:
+            fields = {"count": count} if count else {}
+            over = Alert(at=at, kind=kind, severity="info", message=message, fields=fields, key=key, is_over=True)
+            self._waiting.append(over)
+
+    def remember(self, key: str) -> None:
+        """Count a condition as told, by an earlier process: only its end is news."""
+        self._lasting.setdefault(key, 0)
 
     def flush(self) -> None:
-        """Deliver what was collected: to the journal, the log and every channel. Raises nothing."""
+        """Record what was collected and hand it over. Raises nothing and waits for no channel."""
         waiting, self._waiting = self._waiting, []
-        for alert in waiting:
-            alert = attrs.evolve(alert, message=self.mask(alert.message))
-            _LOG.log(_LEVELS[alert.severity], "%s: %s", alert.kind, alert.message)
-            number: int | None = None
-            try:
-                number = self.journal.alert(alert)
-            except JournalError as error:  # the channels are told all the more
-                _LOG.error("an alert could not be recorded: %s", error)
-            for channel in self.notifiers:
-                self._hand_to(channel, alert, number)
-
-    def _hand_to(self, channel: Notifier, alert: Alert, number: int | None) -> None:
-        failure = ""
+        if not waiting:
+            return
+        clean = [
+            attrs.evolve(alert, message=self.mask(alert.message), fields=self._clean(alert.fields)) for alert in waiting
+        ]
+        numbers: list[int | None] = [None] * len(clean)
         try:
-            channel.notify(alert)
-        except Exception as error:  # a channel never stops the engine
-            failure = self.mask(f"{type(error).__name__}: {error}")
-            _LOG.error("%s did not take the alert %s: %s", channel.name, alert.kind, failure)
-        if number is not None:
-            try:
-                self.journal.delivered(number, channel.name, alert.at, failure)
-            except JournalError as error:
-                _LOG.error("a delivery could not be recorded: %s", error)
+            with self.journal.atomic():
+                numbers = [self.journal.alert(alert) for alert in clean]
+        except JournalError as error:  # the channels are told all the more
+            numbers = [None] * len(clean)
+            _LOG.error("alerts could not be recorded: %s", error)
+        for number, alert in zip(numbers, clean):
+            _LOG.log(_LEVELS[alert.severity], "%s: %s", alert.kind, alert.message)
+            if self._outbox is not None:
+                self._outbox.hand(number, alert)
+
+    def recover(self, at: datetime) -> None:
+        """Take up what an earlier process said and could not send; for who holds the lock of the journal, before the
+        first alert.
+        """
+        recent = self.journal.recent_alerts(at - _RECENT)
+        for one in recent:  # a crash again and again is told once
+            if one.alert.kind == AlertKind.ENGINE_CRASH:
+                self._said[one.alert.kind, one.alert.severity, one.alert.message] = _Said(one.alert)
+        if self._outbox is not None and recent:
+            self._outbox.recover(recent)
+
+    def settle(self, seconds: float = 10.0) -> bool:
+        """Wait until every channel has been asked; False where that takes longer."""
+        return self._outbox is None or self._outbox.settle(seconds)
+
+    def close(self, seconds: float = 10.0) -> bool:
+        """Tell what was counted, and wait until it is sent, at most so long; False where it was not.
+
+        What is not sent then is in the journal, and a critical alert among it is sent at the next start.
+        """
+        counted = [said for said in self._said.values() if said.again and said.alert.kind != AlertKind.ENGINE_CRASH]
+        self._waiting += [said.summary() for said in counted]
+        self._said.clear()
+        self.flush()
+        return self._outbox is None or self._outbox.close(seconds)
+
+    def _forget(self, at: datetime) -> None:
+        """Words whose window is over may be said again; how often they were repeated is told."""
+        window = timedelta(minutes=self.settings.dedupe_minutes)
+        while self._said:
+            key, said = next(iter(self._said.items()))
+            if at - said.alert.at < window and len(self._said) <= _KEPT:
+                return
+            del self._said[key]
+            if said.again:
+                self._waiting.append(said.summary())
+
+    def _clean(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self.mask(value) if isinstance(value, str) else value for name, value in fields.items()}

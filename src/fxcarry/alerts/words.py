@@ -33,11 +33,21 @@ _MONEY = frozenset(
         "financing",
         "commission",
         "notional",
-        "amount",
         "tonight",
         "cash",
     )
 )
+
+_SAID_IN_FULL = frozenset(
+    {
+        AlertKind.TRADE_EXECUTED,
+        AlertKind.POSITION_CLOSED,
+        AlertKind.ROLLOVER_TONIGHT,
+        AlertKind.MILESTONE,
+        AlertKind.DIGEST,
+    }
+)
+"""Kinds whose message has every number of their fields."""
 
 _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.ENGINE_START: ("The engine runs", "It took up what the journal remembers and looks at the market.", ""),
@@ -200,7 +210,7 @@ def words(alert: Alert) -> Words:
         happened=happened,
         did=did,
         may=may,
-        facts=tuple(_facts(alert.fields)),
+        facts=() if alert.kind in _SAID_IN_FULL else tuple(_facts(alert.fields)),
         at=f"{alert.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
     )
 

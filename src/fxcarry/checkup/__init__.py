@@ -19,12 +19,12 @@ from fxcarry.checkup.data import look_at_feed
 from fxcarry.checkup.host import KNOWN_VARIABLES, look_at_machine, look_at_variables, read_environment
 from fxcarry.checkup.records import COMPONENTS, Check, CheckUp, Sheet, Status
 from fxcarry.checkup.settings import FIRST_STEPS, look_at_configuration, look_at_plugins
-from fxcarry.checkup.state import SELF_TEST, look_at_journal, look_at_notifiers
+from fxcarry.checkup.state import look_at_journal, look_at_notifiers
 from fxcarry.errors import ConfigError
 from fxcarry.plugins import Registry
 from fxcarry.secrets import Secret, SecretFilter
 
-__all__ = ["COMPONENTS", "FIRST_STEPS", "KNOWN_VARIABLES", "SELF_TEST", "Check", "CheckUp", "Status", "check_up"]
+__all__ = ["COMPONENTS", "FIRST_STEPS", "KNOWN_VARIABLES", "Check", "CheckUp", "Status", "check_up"]
 
 
 def check_up(

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fxcarry.alerts import ConsoleNotifier
+from fxcarry.alerts import AlertKind, ConsoleNotifier
 from fxcarry.build import make
 from fxcarry.checkup.records import Sheet
 from fxcarry.config import Config
@@ -18,27 +18,31 @@ from fxcarry.journal.schema import APPLICATION, SCHEMA
 from fxcarry.model import Alert, TradingState
 from fxcarry.protocols import Notifier
 
-SELF_TEST = "self-test"
-"""The kind of the alert that a channel is tried with."""
-
 _SILENT = 10.0  # open-market minutes without a look after which an engine that holds the lock hangs
 _AHEAD = timedelta(minutes=5)
 
 
 def look_at_notifiers(sheet: Sheet, settings: Config, now: datetime, *, send: bool) -> None:
-    """Every channel of alerts is made, and tried with an alert: the console always, the others with ``send``."""
-    names = [section.component.name for section in settings.notifiers]
-    if not names:
+    """Every channel of alerts is made and asked whether it would take one, and tried with an alert: the console always,
+    the others with ``send``.
+    """
+    if not settings.notifiers:
         advice = "name a channel that reaches a person under [[notifiers]]: nobody watches a console at night"
         sheet.note("notifier", "configured", "warn", "none: alerts go to the console", advice)
-    for i, name in enumerate(names or [ConsoleNotifier.name]):
-        component = f"notifier {name}"
+    for section in settings.notifiers or [None]:
+        component = f"notifier {ConsoleNotifier.name if section is None else section.name}"
         with sheet.asked(component, "alert"):
-            channel: Notifier = make(settings.notifiers[i]) if names else ConsoleNotifier()
+            channel: Notifier = ConsoleNotifier() if section is None else make(section)
+            ask = getattr(channel, "check", None)
+            if callable(ask):
+                with sheet.asked(component, "connection"):
+                    sheet.note(component, "connection", "pass", ask())
             if not (send or isinstance(channel, ConsoleNotifier)):
-                sheet.note(component, "alert", "skip", "made; no alert was sent", "fxcarry check --send sends one")
+                sheet.note(component, "alert", "skip", "made; no alert was sent", "fxcarry alerts test sends one")
                 continue
-            channel.notify(Alert(at=now, kind=SELF_TEST, severity="info", message="fxcarry check: this channel works"))
+            channel.notify(
+                Alert(at=now, kind=AlertKind.SELF_TEST, severity="info", message="fxcarry check: this channel works")
+            )
             sheet.note(component, "alert", "pass", "the self-test alert was taken; did it arrive?")
 
 

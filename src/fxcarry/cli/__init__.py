@@ -11,6 +11,7 @@ import sys
 import click
 
 from fxcarry import __version__
+from fxcarry.cli.alerting import alerts
 from fxcarry.cli.checking import lookahead, stress, warmup
 from fxcarry.cli.conforming import conformance
 from fxcarry.cli.data import data
@@ -99,6 +100,6 @@ def _fail(message: str, hint: str, code: int) -> None:
 
 for _command in (
     *(backtest, walkforward, lookahead, warmup, stress, carry, roll, plugins, conformance, init, config, data),
-    *(run, status, financing, plan, apply, pause, reduce, resume, flatten, parity, export, check),
+    *(run, status, financing, plan, apply, pause, reduce, resume, flatten, parity, export, check, alerts),
 ):
     cli.add_command(_command)

@@ -96,9 +96,9 @@ def may_trade(settings: Config, broker: SimBroker | Broker, account: str | None)
 def channels(settings: Config) -> Sequence[Notifier]:
     """Where alerts go: the configured channels, or the console."""
     from fxcarry.alerts import ConsoleNotifier
-    from fxcarry.build import make
+    from fxcarry.build import channels_of
 
-    return [make(section) for section in settings.notifiers] or [ConsoleNotifier()]
+    return channels_of(settings) or [ConsoleNotifier()]
 
 
 def engine_on(
@@ -115,6 +115,8 @@ def engine_on(
     In real time a decision of 17:00 New York is not dealt into the widest spreads of the day: where there are rules,
     :class:`~fxcarry.risk.RolloverWindow` is one of them.
     """
+    import attrs
+
     from fxcarry.build import build
     from fxcarry.risk import RolloverWindow
     from fxcarry.secrets import SecretFilter
@@ -125,6 +127,9 @@ def engine_on(
         journal=journal,
         broker=broker,
         notifiers=channels(settings) if is_told else (),
+        alerting=attrs.evolve(settings.alerts, digest=("daily", "weekly"))
+        if in_real_time and settings.alerts.digest is None
+        else None,
         beside=(RolloverWindow(),) if in_real_time else (),
     )
     engine.alerts.mask = SecretFilter(settings.secrets).redact

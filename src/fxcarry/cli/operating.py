@@ -137,6 +137,7 @@ def _status(folder: str) -> dict[str, Any]:
                 for row in journal.table("alerts")
                 if row["severity"] != "info"
             ][-5:],
+            "alerts_open": [one.number for one in journal.recent_alerts() if one.is_open],
             "financing": _financing(journal, last),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }
@@ -167,7 +168,7 @@ def _show(told: dict[str, Any]) -> None:
     for key, value in told.items():
         shown = "-" if value in (None, [], {}) else f"{value:,.2f}" if isinstance(value, float) else value
         if isinstance(value, list) and value:
-            shown = f"\n{'':19}".join(value)
+            shown = f"\n{'':19}".join(map(str, value))
         click.echo(f"{key.replace('_', ' '):18} {shown}")
 
 
@@ -363,8 +364,14 @@ def flatten(reason: str, patience: float, folder: str, config_path: str | None, 
     with SqliteJournal.existing(path) as journal, logged_to(path.parent / "trading_system.log", settings):
         if given is None:
             give(journal, "flatten", reason)
-        broker, alerts = paper_broker(settings, path.parent / "paper.sqlite"), Alerts(journal, channels(settings))
-        done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
+        broker, alerts = (
+            paper_broker(settings, path.parent / "paper.sqlite"),
+            Alerts(journal, channels(settings), settings.alerts),
+        )
+        try:
+            done = take_over(journal, lock, broker, datetime.now(UTC), alerts, killed)
+        finally:
+            alerts.close()
     who = f"engine {done.killed} did not obey and was killed; " if done.killed else ""
     left = ", ".join(f"{name} {units:,}" for name, units in done.open.items()) or "nothing"
     _told_of(done, as_json, f"{who}{len(done.closing)} closing orders; still held until the next quote: {left}")

@@ -7,11 +7,12 @@ from fxcarry.journal.books import Lot, TaxLots, ledger_from, nav_from, tax_lots
 from fxcarry.journal.export import FILES, append_performance, export
 from fxcarry.journal.lock import Holder, JournalLock
 from fxcarry.journal.memory import MemoryJournal
-from fxcarry.journal.records import Command, CommandKind, Intention, Journal
+from fxcarry.journal.records import AlertRecord, Command, CommandKind, Intention, Journal
 from fxcarry.journal.sqlite import SqliteJournal
 
 __all__ = [
     "FILES",
+    "AlertRecord",
     "Command",
     "CommandKind",
     "Holder",

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from threading import Lock
 
 from fxcarry.errors import JournalError, LedgerError
-from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
+from fxcarry.journal.records import (
+    FINAL,
+    AlertRecord,
+    Command,
+    CommandKind,
+    Intention,
+    check_acknowledgement,
+    check_command,
+)
 from fxcarry.ledger import TransactionLog
 from fxcarry.model import (
     Alert,
@@ -29,7 +38,7 @@ class MemoryJournal:
 
     ``decisions`` are (stage, decision); ``plans`` the orders intended, one sequence a decision; ``states`` every change
     of the risk state and when; ``log`` the venue's transactions; ``recorded`` what was recorded of orders; ``alerts``
-    those raised, ``deliveries`` (number of the alert, channel, error).
+    those raised, ``deliveries`` (number of the alert, channel, state, error).
     """
 
     def __init__(self) -> None:
@@ -51,7 +60,9 @@ class MemoryJournal:
         self._taken: set[int] = set()
         self._beat: datetime | None = None
         self.alerts: list[Alert] = []
-        self.deliveries: list[tuple[int, str, str]] = []
+        self.deliveries: list[tuple[int, str, str, str]] = []
+        self._acknowledged: dict[int, str] = {}
+        self._alerting = Lock()
 
     def atomic(self) -> AbstractContextManager[None]:
         """Nothing outlives the process, so there is nothing to keep together."""
@@ -135,12 +146,47 @@ class MemoryJournal:
 
     def alert(self, alert: Alert) -> int:
         """Record an alert and return its number."""
-        self.alerts.append(alert)
-        return len(self.alerts)
+        with self._alerting:
+            self.alerts.append(alert)
+            return len(self.alerts)
 
-    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
-        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
-        self.deliveries.append((alert, channel, error))
+    def delivery(self, alert: int, channel: str, at: datetime, state: str, error: str = "") -> None:
+        """Record how far the alert of that number has come at a channel, and with which ``error``."""
+        self.deliveries.append((alert, channel, state, error))
+
+    def acknowledge(self, alert: int, *, by: str, at: datetime, reason: str = "") -> bool:
+        """Record that somebody has seen an alert; False where that is on record."""
+        check_acknowledgement(alert, 1 <= alert <= len(self.alerts), by)
+        is_first = alert not in self._acknowledged
+        self._acknowledged.setdefault(alert, by)
+        return is_first
+
+    def alerts_from(self, number: int, limit: int) -> list[tuple[int, Alert]]:
+        """Alerts from that number on, in their order, ``limit`` at most."""
+        return list(enumerate(self.alerts[number - 1 : number - 1 + limit], number))
+
+    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+        found: dict[int, dict[str, tuple[str, str]]] = {}
+        for number, channel, state, error in list(self.deliveries):
+            found.setdefault(number, {})[channel] = (state, error)
+        return [
+            AlertRecord(number, alert, found.get(number, {}), self._acknowledged.get(number, ""))
+            for number, alert in enumerate(list(self.alerts), 1)
+            if since is None or alert.at >= since
+        ]
+
+    def is_acknowledged(self, alert: int) -> bool:
+        """Whether somebody has seen the alert of that number."""
+        return alert in self._acknowledged
+
+    def is_over(self, kind: str, key: str, after: int) -> bool:
+        """Whether an alert after that number says that the condition of this kind and key has ended."""
+        return any(a.is_over and (a.kind, a.key) == (kind, key) for a in self.alerts[after:])
+
+    def beside(self) -> AbstractContextManager[MemoryJournal]:
+        """Itself: what other threads do is to append."""
+        return nullcontext(self)
 
     def state(self) -> RiskState | None:
         """The last risk state recorded."""
@@ -199,6 +245,10 @@ class MemoryJournal:
     def published(self) -> list[tuple[datetime, Instrument]]:
         """What :meth:`publish` has recorded, oldest first."""
         return list(self._published)
+
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first."""
+        return [alert for alert in self.alerts if alert.kind == kind]
 
     @property
     def orders(self) -> list[Order]:

@@ -55,6 +55,28 @@ class Command:
     reason: str = ""
 
 
+@attrs.frozen
+class AlertRecord:
+    """An alert with its number, what was last recorded of it for each channel (state, and an error or ""), and who
+    acknowledged it ("" = nobody).
+    """
+
+    number: int
+    alert: Alert
+    deliveries: Mapping[str, tuple[str, str]]
+    acknowledged_by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is critical and nobody has acknowledged it."""
+        return self.alert.severity == "critical" and not self.acknowledged_by
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The state at each channel: waiting, sending, delivered, failed, unknown or held-back."""
+        return {channel: state for channel, (state, _) in self.deliveries.items()}
+
+
 def check_command(kind: str, by: str, reason: str) -> None:
     """Raise ConfigError unless this is a command; to resume needs a reason, and every command somebody."""
     if kind not in get_args(CommandKind):
@@ -63,6 +85,14 @@ def check_command(kind: str, by: str, reason: str) -> None:
         raise ConfigError(f"nobody is named for the command {kind}", hint="say who gives it")
     if kind == "resume" and not reason.strip():
         raise ConfigError("resume needs a reason", hint="say why trading may go on; it is kept in the journal")
+
+
+def check_acknowledgement(alert: int, is_there: bool, by: str) -> None:
+    """Raise ConfigError for an alert that is not there, or where nobody is named."""
+    if not is_there:
+        raise ConfigError(f"there is no alert {alert}", hint="fxcarry alerts list shows their numbers")
+    if not by.strip():
+        raise ConfigError(f"nobody is named for the acknowledgement of alert {alert}", hint="say who has seen it")
 
 
 @runtime_checkable
@@ -133,8 +163,14 @@ class Journal(Protocol):
         """Record an alert and return its number."""
         ...
 
-    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
-        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
+    def delivery(self, alert: int, channel: str, at: datetime, state: str, error: str = "") -> None:
+        """Record how far the alert of that number has come at a channel, and with which ``error``."""
+        ...
+
+    def acknowledge(self, alert: int, *, by: str, at: datetime, reason: str = "") -> bool:
+        """Record that somebody has seen an alert; False where that is on record. ConfigError where there is none of
+        that number.
+        """
         ...
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -194,4 +230,28 @@ class Journal(Protocol):
 
     def published(self) -> list[tuple[datetime, Instrument]]:
         """What :meth:`publish` has recorded, oldest first: name, pair and financing of instruments."""
+        ...
+
+    def alerts_from(self, number: int, limit: int) -> list[tuple[int, Alert]]:
+        """Alerts from that number on, in their order, ``limit`` at most."""
+        ...
+
+    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+        ...
+
+    def is_acknowledged(self, alert: int) -> bool:
+        """Whether somebody has seen the alert of that number."""
+        ...
+
+    def is_over(self, kind: str, key: str, after: int) -> bool:
+        """Whether an alert after that number says that the condition of this kind and key has ended."""
+        ...
+
+    def beside(self) -> AbstractContextManager[Journal]:
+        """The same journal for another thread, which ends its use of it with the block."""
+        ...
+
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first: at, severity, message and fields, which may have become plain JSON."""
         ...

@@ -19,7 +19,7 @@ import numpy as np
 from fxcarry.errors import DataError
 from fxcarry.model import Verdict
 
-SCHEMA = 3
+SCHEMA = 4
 """The version this code writes, kept in ``PRAGMA user_version``."""
 
 APPLICATION = 0x66784361
@@ -76,22 +76,34 @@ TABLES: Mapping[str, tuple[str, str]] = {
     "taken": ("run INTEGER NOT NULL, command INTEGER NOT NULL, at TEXT NOT NULL", "command"),
     "alerts": (
         "run INTEGER NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL, message TEXT NOT NULL, "
-        "fields TEXT NOT NULL",
+        "fields TEXT NOT NULL, key TEXT NOT NULL DEFAULT '', is_over INTEGER NOT NULL DEFAULT 0",
         "",
     ),
     "deliveries": (
-        "run INTEGER NOT NULL, alert INTEGER NOT NULL, channel TEXT NOT NULL, at TEXT NOT NULL, error TEXT NOT NULL",
+        "run INTEGER NOT NULL, alert INTEGER NOT NULL, channel TEXT NOT NULL, at TEXT NOT NULL, error TEXT NOT NULL, "
+        "state TEXT NOT NULL DEFAULT ''",
         "",
     ),
+    "acknowledgements": ("alert INTEGER NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL", "alert"),
     "plans": ("plan TEXT NOT NULL, at TEXT NOT NULL, content TEXT NOT NULL", "plan"),
     "confirmations": ("what TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL, reason TEXT NOT NULL", ""),
 }
 """Each table's columns, and the one that must be unique."""
 
-_INDEXES = ("results (client_id)", "decisions (at)", "quotes (pair, used_at)")
+_INDEXES = {
+    "results (client_id)": 1,
+    "decisions (at)": 1,
+    "quotes (pair, used_at)": 1,
+    "alerts (at)": 4,
+    "deliveries (alert)": 4,
+}
+"""Since which version an index is there."""
 
-
-_SINCE = {**dict.fromkeys(("alerts", "deliveries", "plans", "confirmations"), 2), "financing_rates": 3}
+_SINCE = {
+    **dict.fromkeys(("alerts", "deliveries", "plans", "confirmations"), 2),
+    "financing_rates": 3,
+    "acknowledgements": 4,
+}
 """Since which version a table is there, where it is not since the first."""
 
 
@@ -104,6 +116,10 @@ def statements(version: int = 0) -> Iterator[str]:
     if version in (1, 2):  # it had the pair alone
         yield "DROP INDEX quotes_index"
         yield "CREATE INDEX quotes_index ON quotes (pair, used_at)"
+    if version in (2, 3):
+        yield "ALTER TABLE alerts ADD COLUMN key TEXT NOT NULL DEFAULT ''"
+        yield "ALTER TABLE alerts ADD COLUMN is_over INTEGER NOT NULL DEFAULT 0"
+        yield "ALTER TABLE deliveries ADD COLUMN state TEXT NOT NULL DEFAULT ''"
     for name, (columns, unique) in TABLES.items():
         if version >= _SINCE.get(name, 1):
             continue
@@ -121,8 +137,9 @@ def statements(version: int = 0) -> Iterator[str]:
             f"CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name} WHEN EXISTS (SELECT 1 FROM {name} WHERE {same}) "
             f"BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
         )
-    for columns in _INDEXES if not version else ():
-        yield f"CREATE INDEX {columns.split(' ')[0]}_index ON {columns}"
+    for columns, since in _INDEXES.items():
+        if version < since:
+            yield f"CREATE INDEX {columns.split(' ')[0]}_index ON {columns}"
     yield f"PRAGMA application_id = {APPLICATION}"
     yield f"PRAGMA user_version = {SCHEMA}"
 

@@ -9,7 +9,8 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,15 @@ from typing import Any, Self
 import fxcarry
 from fxcarry.errors import ConfigError, JournalError, JournalLocked
 from fxcarry.journal.memory import changed, financing_of
-from fxcarry.journal.records import FINAL, Command, CommandKind, Intention, check_command
+from fxcarry.journal.records import (
+    FINAL,
+    AlertRecord,
+    Command,
+    CommandKind,
+    Intention,
+    check_acknowledgement,
+    check_command,
+)
 from fxcarry.journal.schema import (
     APPLICATION,
     SCHEMA,
@@ -88,6 +97,7 @@ class SqliteJournal:
         self._run: int | None = None
         self._is_inside = False
         self._is_broken = False
+        self._is_sound = False  # somebody has checked the file
         self._seen: dict[Pair, Quote] | None = None
         self._said: dict[str, Instrument] | None = None
 
@@ -150,9 +160,10 @@ class SqliteJournal:
             db.execute("PRAGMA fullfsync = 1")  # macOS: to the disk, not only to its cache
             if db.execute("PRAGMA user_version").fetchone() != (SCHEMA,):
                 self._make(db)
-            [(found,)] = db.execute("PRAGMA quick_check(1)")
-            if found != "ok":
-                raise self._damaged(found)
+            if not self._is_sound:
+                [(found,)] = db.execute("PRAGMA quick_check(1)")
+                if found != "ok":
+                    raise self._damaged(found)
             [(account, currency)] = db.execute("SELECT account_id, currency FROM account")
         except BaseException:
             db.close()
@@ -469,11 +480,22 @@ class SqliteJournal:
             severity=alert.severity,
             message=self._mask(alert.message),
             fields=self._mask(to_json(alert.fields)),
+            key=self._mask(alert.key),
+            is_over=alert.is_over,
         )
 
-    def delivered(self, alert: int, channel: str, at: datetime, error: str = "") -> None:
-        """Record that a channel has taken the alert of that number, or with which ``error`` it did not."""
-        self._write("deliveries", alert=alert, channel=channel, at=instant(at), error=self._mask(error))
+    def delivery(self, alert: int, channel: str, at: datetime, state: str, error: str = "") -> None:
+        """Record how far the alert of that number has come at a channel, and with which ``error``."""
+        self._write("deliveries", alert=alert, channel=channel, at=instant(at), error=self._mask(error), state=state)
+
+    def acknowledge(self, alert: int, *, by: str, at: datetime, reason: str = "") -> bool:
+        """Record that somebody has seen an alert, from any process; False where that is on record."""
+        with self.atomic():
+            check_acknowledgement(alert, bool(self._rows("SELECT 1 FROM alerts WHERE seq = ?", alert)), by)
+            if self.is_acknowledged(alert):
+                return False
+            self._insert("acknowledgements", alert=alert, who=by, at=instant(at), reason=self._mask(reason))
+        return True
 
     def keep_plan(self, plan: str, at: datetime, content: Mapping[str, Any]) -> None:
         """Record a plan that an operator may have carried out, from any process; the same plan again is the same."""
@@ -613,6 +635,16 @@ class SqliteJournal:
             )
         ]
 
+    def alerts_of(self, kind: str) -> list[Alert]:
+        """The alerts of one kind, oldest first; the numbers, texts and lists of their fields are as JSON keeps them."""
+        rows = self._rows("SELECT at, severity, message, fields FROM alerts WHERE kind = ? ORDER BY seq", str(kind))
+        return [
+            Alert(
+                at=datetime.fromisoformat(at), kind=kind, severity=severity, message=message, fields=json.loads(fields)
+            )
+            for at, severity, message, fields in rows
+        ]
+
     @property
     def orders(self) -> list[Order]:
         """Every order intended, in the order of intention."""
@@ -643,6 +675,44 @@ class SqliteJournal:
         )
         return {result.client_id: result for result in map(_result, rows)}
 
+    def alerts_from(self, number: int, limit: int) -> list[tuple[int, Alert]]:
+        """Alerts from that number on, in their order, ``limit`` at most."""
+        rows = self._rows(f"SELECT seq, {_ALERT} FROM alerts WHERE seq >= ? ORDER BY seq LIMIT ?", number, limit)
+        return [(seq, _alert(row)) for seq, *row in rows]
+
+    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+        first = "" if since is None else instant(since)
+        found: dict[int, dict[str, tuple[str, str]]] = {}
+        for number, channel, state, error in self._rows(
+            "SELECT d.alert, d.channel, d.state, d.error FROM alerts AS a JOIN deliveries AS d ON d.alert = a.seq "
+            "WHERE a.at >= ? ORDER BY d.seq",
+            first,
+        ):  # before version 4 there was no state: an error or none
+            found.setdefault(number, {})[channel] = (state or ("failed" if error else "delivered"), error)
+        rows = self._rows(
+            f"SELECT a.seq, k.who, {_ALERT} FROM alerts AS a LEFT JOIN (SELECT alert, who FROM acknowledgements) AS k "
+            "ON k.alert = a.seq WHERE a.at >= ? ORDER BY a.seq",
+            first,
+        )
+        return [AlertRecord(seq, _alert(row), found.get(seq, {}), who or "") for seq, who, *row in rows]
+
+    def is_acknowledged(self, alert: int) -> bool:
+        """Whether somebody has seen the alert of that number."""
+        return bool(self._rows("SELECT 1 FROM acknowledgements WHERE alert = ?", alert))
+
+    def is_over(self, kind: str, key: str, after: int) -> bool:
+        """Whether an alert after that number says that the condition of this kind and key has ended."""
+        query = "SELECT 1 FROM alerts WHERE seq > ? AND is_over AND kind = ? AND key = ? LIMIT 1"
+        return bool(self._rows(query, after, kind, key))
+
+    def beside(self) -> AbstractContextManager[SqliteJournal]:
+        """The same journal, and the same run, for another thread; closed at the end of its block."""
+        other = copy(self)
+        other._db, other._is_inside, other._is_sound = None, False, True
+        other._is_new_allowed, other._seen, other._said = False, None, None
+        return contextlib.closing(other)
+
     def table(self, name: str) -> list[dict[str, Any]]:
         """A table as it is kept, oldest first: for exports and audits."""
         self.open()
@@ -651,6 +721,23 @@ class SqliteJournal:
             cursor = self._db.execute(f"SELECT * FROM {name} ORDER BY seq")
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row)) for row in cursor]
+
+
+_ALERT = "at, kind, severity, message, fields, key, is_over"
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    """The alert of the columns ``_ALERT``."""
+    at, kind, severity, message, fields, key, is_over = row
+    return Alert(
+        at=datetime.fromisoformat(at),
+        kind=kind,
+        severity=severity,
+        message=message,
+        fields=json.loads(fields),
+        key=key,
+        is_over=bool(is_over),
+    )
 
 
 _ORDER = "client_id, instrument, units, type, limit_price, is_reducing, stop_fraction, reason"

@@ -1,4 +1,4 @@
-"""What every notifier has to do, as test cases N01 to N10."""
+"""What every notifier has to do, as test cases N01 to N12."""
 
 from __future__ import annotations
 
@@ -125,6 +125,30 @@ class NotifierSuite(Suite):
         """A repr goes to logs and error reports."""
         found = _SECRET.search(repr(notifier))
         assert found is None, f"repr() shows {found[1] if found else ''}"
+
+    def test_N11_a_check_says_what_was_found_and_sends_nothing(
+        self, notifier: Notifier, delivered: Delivered | None
+    ) -> None:
+        """``fxcarry check`` asks a channel that has ``check()``; it answers in a line, and nobody is told anything."""
+        check = getattr(notifier, "check", None)
+        if check is None:
+            pytest.skip("it has no check()")
+        before = [] if delivered is None else list(delivered())
+        said = check()
+        assert isinstance(said, str), f"check() returned {said!r}, expected a text"
+        assert said.strip(), "check() says nothing"
+        assert said.isprintable(), f"check() says more than a line: {said!r}"
+        arrived = [] if delivered is None else list(delivered())
+        assert arrived == before, f"check() sent {arrived[-1]!r}"
+
+    def test_N12_an_end_reads_otherwise_than_its_beginning(self, notifier: Notifier, arrived: Delivered) -> None:
+        """A condition that is over is told with ``is_over``, whatever its message; facts of any kind can be told."""
+        fields = {"nav": 1.5, "currency": "USD", "units": {"AUDUSD": -3}, "days": [1, 2], "at": _AT, "none": None}
+        alert = attrs.evolve(_alert("the feed"), key="feed", fields=fields)
+        notifier.notify(alert)
+        notifier.notify(attrs.evolve(alert, is_over=True))
+        first, second = arrived()
+        assert first != second, f"beginning and end are both {first!r}"
 
 
 def _inside(part: object, depth: int = 3) -> str:
