@@ -71,8 +71,8 @@ class AppriseNotifier:
         ]
         errors = [error for error in failures if error is not None]
         if errors and len(errors) < len(deliveries):
-            for error in errors:
-                _log.warning("an alert reached other addresses, but not this one: %s", error)
+            for missed in errors:
+                _log.warning("an alert reached other addresses, but not this one: %s", missed)
         elif errors:
             raise _all_in_one(errors)
 
