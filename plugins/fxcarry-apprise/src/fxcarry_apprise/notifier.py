@@ -69,10 +69,10 @@ class AppriseNotifier:
             done[one.number] if one.number in done else DeliveryUnknown(f"{one.where()}: {late}", hint=_LOOK)
             for one in deliveries
         ]
-        errors = [failure for failure in failures if failure is not None]
+        errors = [error for error in failures if error is not None]
         if errors and len(errors) < len(deliveries):
-            for failure in errors:
-                _log.warning("an alert reached other addresses, but not this one: %s", failure)
+            for missed in errors:
+                _log.warning("an alert reached other addresses, but not this one: %s", missed)
         elif errors:
             raise _all_in_one(errors)
 
