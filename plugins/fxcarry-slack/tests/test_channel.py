@@ -92,6 +92,20 @@ def test_very_many_facts_are_within_the_limit_of_blocks() -> None:
     said = message(alert("x", fields={f"fact {n}": n for n in range(1000)}))
     assert _problem(said["text"], said["blocks"]) == ""
     assert len(said["blocks"]) <= 50
+    assert said["blocks"][-2]["fields"][-1]["text"] == "… and 900 more"
+
+
+def test_an_emoji_counts_as_two() -> None:
+    text = message(alert("🏦" * 5000))["blocks"][1]["text"]["text"]
+    assert text == "🏦" * 1499 + "…"
+
+
+def test_a_refusal_that_nobody_knows_is_tried_again(line: Line) -> None:
+    channel = line.bot()
+    line.fake.errors = ["a_new_error"]
+    with pytest.raises(NotifierError, match="a_new_error") as caught:
+        channel.notify(alert())
+    assert caught.value.fields == {"is_final": False}
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
@@ -136,8 +150,8 @@ def test_a_webhook_knows_no_threads(line: Line) -> None:
     [
         ("bot", "not_in_channel", "/invite"), ("bot", "channel_not_found", "/invite"),
         ("bot", "is_archived", "archived"),
-        ("bot", "token_revoked", "install"), ("bot", "msg_too_long", "documentation"),
-        ("hook", "invalid_payload", "documentation"), ("hook", "invalid_token", "make another"),
+        ("bot", "token_revoked", "install"), ("bot", "msg_too_long", "report"),
+        ("hook", "invalid_payload", "report"), ("hook", "invalid_token", "make another"),
         ("hook", "no_service", "make another"), ("hook", "channel_is_archived", "unarchive"),
         ("hook", "action_prohibited", "administrator"),
     ],

@@ -39,6 +39,9 @@ _HINTS: Mapping[str, str] = {
     "no_team": "the webhook is wrong: copy it again",
     "channel_is_archived": "the channel is archived: unarchive it, or make a webhook for another",
     "action_prohibited": "an administrator of the workspace has to allow posting there",
+    "invalid_payload": "please report it: the message was refused as it is",
+    "invalid_blocks": "please report it: the message was refused as it is",
+    "msg_too_long": "please report it: the message was refused as it is",
     "user_not_found": "the webhook is of a user who is gone: make another",
 }
 _THREAD_GONE = {"thread_not_found", "message_not_found", "cannot_reply_to_message", "invalid_thread_ts"}
@@ -112,7 +115,8 @@ class SlackNotifier:
         raise self._refused(text, answer.status)
 
     def _post(self, said: Mapping[str, Any], alert: Alert) -> None:
-        form = {"channel": self._config.channel, "text": said["text"], "blocks": json.dumps(said["blocks"])}
+        form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+        form["channel"] = self._config.channel
         if self._thread is not None:
             form["thread_ts"] = self._thread
             if alert.severity == "critical":
@@ -164,7 +168,7 @@ class SlackNotifier:
         if said in _BUSY:
             return NotifierError(what, hint="too many messages: it is tried again later", fields={"is_final": False})
         hint = _HINTS.get(said, "see the errors of chat.postMessage and of incoming webhooks in Slack's documentation")
-        return NotifierError(what, hint=hint, fields={"is_final": True})
+        return NotifierError(what, hint=hint, fields={"is_final": said in _HINTS})
 
 
 class _Gone(NotifierError):
