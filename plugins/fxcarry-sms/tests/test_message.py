@@ -11,7 +11,7 @@ from .conftest import alert
 
 AT = "\n2025-03-12 13:05:09 UTC"
 HEAD = "fxcarry CRITICAL order-unknown:"
-MAY = "\nLook at the venue's own page. It clears by itself once the venue answers."
+MAY = "\nLook at the venue's own page; do not send it by hand. It clears by itself."
 
 
 def test_what_happened_what_you_may_do_and_when() -> None:

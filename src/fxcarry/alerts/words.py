@@ -59,14 +59,18 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.ENGINE_CRASH: (
         "The engine ended with an error",
         "Nothing is sent any more. Stops at the venue stay, positions stay open.",
-        "Read trading_system.log, mend the cause and start it again: it recovers. To be out: fxcarry flatten",
+        "Read trading_system.log, mend the cause, start it again: it recovers. To be out: fxcarry flatten",
     ),
     AlertKind.HEARTBEAT_MISSED: (
         "The engine is silent",
         "Nobody looks at the market. Stops at the venue stay, positions stay open.",
         "fxcarry status says what it last did; start it again, or be out with: fxcarry flatten",
     ),
-    AlertKind.OPERATOR: ("A command was taken", "It did what it was told.", "If it was not you: fxcarry pause"),
+    AlertKind.OPERATOR: (
+        "An operator changed something",
+        "A command, plan or configuration was taken, or refused with the reason above.",
+        "If it was not you: fxcarry pause, and find out who has access.",
+    ),
     AlertKind.TRADE_EXECUTED: ("Trades were executed", "They are in the book.", ""),
     AlertKind.POSITION_CLOSED: ("A position was closed", "It is out of the book.", ""),
     AlertKind.TRADING_STATE: (
@@ -81,27 +85,27 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     ),
     AlertKind.STOP_MISSING: (
         "A position had no stop at the venue",
-        "The stop was placed again, or will be tried at every look.",
+        "The stop was placed again, or is tried again at every look.",
         "Where it could not be placed, place one at the venue yourself.",
     ),
     AlertKind.RISK_LIMIT: (
         "A risk limit holds something up",
-        "Orders that break it are reduced or wait.",
+        "Orders that break it are reduced or wait; stops and closing go on.",
         "fxcarry plan shows every rule with its headroom.",
     ),
     AlertKind.FEED_ERROR: (
         "Market data fails",
-        "Nothing opens on prices that cannot be trusted; it looks again every time.",
+        "Nothing opens on prices that cannot be trusted; stops at the venue stay; it tries again at every look.",
         "fxcarry check --only feed says which source and why.",
     ),
     AlertKind.BROKER_ERROR: (
         "The venue cannot be reached",
         "Nothing is sent; stops at the venue stay; it tries again at every look.",
-        "fxcarry check --only broker; look at the venue's own status page.",
+        "fxcarry check --only broker says where it fails. Meanwhile use the venue's own platform or phone.",
     ),
     AlertKind.ORDER_REJECTED: (
         "The venue refused an order",
-        "It decides anew at the next look, three times at most.",
+        "It decides anew at the next look; after three refusals in a row it gives up what it wanted.",
         "Read the reason: margin, size and permissions are yours to change.",
     ),
     AlertKind.ORDER_WAITING: (
@@ -116,13 +120,13 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     ),
     AlertKind.ORDER_UNKNOWN: (
         "Nobody knows what became of an order",
-        "It is never sent again; nothing is sent in its pair until the venue has answered.",
-        "Look at the venue's own page. It clears by itself once the venue answers.",
+        "Nothing is sent in its pair until the venue has said what became of it, so there is no second order.",
+        "Look at the venue's own page; do not send it by hand. It clears by itself.",
     ),
     AlertKind.RECONCILIATION_BREAK: (
         "Journal and venue disagree",
-        "The pair is locked: nothing opens in it, nothing is closed; it heals by itself when they agree.",
-        "Did somebody trade or move cash by hand? fxcarry status names the pair.",
+        "A pair that differs is locked: nothing opens in it until they agree. Cash that differs is only told.",
+        "Did somebody trade or move cash by hand? fxcarry status names what is locked.",
     ),
     AlertKind.FINANCING_LEAK: (
         "Less carry was booked than expected",
@@ -134,17 +138,21 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
         "They stay open over 17:00 New York.",
         "fxcarry carry shows what each of them earns.",
     ),
-    AlertKind.MILESTONE: ("A milestone of performance", "", "fxcarry report shows where it came from."),
+    AlertKind.MILESTONE: (
+        "A milestone of performance",
+        "",
+        "fxcarry export books writes every trade and every night's financing.",
+    ),
     AlertKind.DIGEST: ("Digest", "", ""),
     AlertKind.CLOCK_JUMP: (
         "The clock jumped",
-        "Looks in between were not made; none is made twice.",
-        "Keep this machine's clock by NTP, and keep it from sleeping.",
+        "Back: nothing is done until it has passed the last look. Forward: no look in between was made.",
+        "Set the clock right and keep it so (NTP); keep the machine from sleeping. Stops at the venue stay.",
     ),
     AlertKind.LIQUIDATION: (
         "The account is being closed",
-        "Everything that waits is cancelled, every position gets a closing order, trading is halted.",
-        "fxcarry status shows what is still open. Trading begins again with: fxcarry resume --reason …",
+        "Trading is halted, orders are cancelled, positions closed. A venue out of reach is asked for half a minute.",
+        "Not closed? fxcarry flatten again, or close at the venue. To trade again: fxcarry resume --reason …",
     ),
     AlertKind.PLAN_REFUSED: (
         "A plan was not carried out",
@@ -154,7 +162,7 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.PERFORMANCE_LOG: (
         "A day is missing in the performance log",
         "Trading goes on; the journal has the day.",
-        "Is the disk full? The log can be made again from the journal.",
+        "Is the disk full, or the file moved or changed? It is tried again with the next day.",
     ),
     AlertKind.HELD_BACK: (
         "Alerts were not sent one by one",
@@ -259,18 +267,18 @@ def _unit(name: str) -> str:
 
 def _value(value: Any, unit: str) -> str:
     if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_value(one, unit)}" for key, one in value.items())
+        return "; ".join(f"{_label(str(key))} {_value(one, _unit(str(key)) or unit)}" for key, one in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return "; ".join(_value(one, unit) for one in value)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "unknown"}[value]
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{value if value.tzinfo is None else value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        return "unknown"
     if isinstance(value, float):
-        if not math.isfinite(value):
-            return "unknown"
         return f"{value:,.2f}{unit}" if unit and abs(value) >= 0.005 else f"{value:,.6g}{unit}"
     if isinstance(value, int | Decimal):
         return f"{value:,f}{unit}" if isinstance(value, Decimal) else f"{value:,}{unit}"
