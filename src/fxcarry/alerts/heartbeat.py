@@ -38,7 +38,7 @@ class Heartbeat:
         last = f"{self.last_look:%Y-%m-%d %H:%M:%S} UTC"
         if not self.is_missed:
             return f"the engine looked at {last}"
-        held = ", ".join(f"{units:+,f} {name}" for name, units in self.held.items()) or "no position"
+        held = ", ".join(f"{units.normalize():+,f} {name}" for name, units in self.held.items()) or "no position"
         what = "the engine was stopped, its last look was at" if self.is_stopped else "the engine is silent since"
         return f"{what} {last}, {self.silent_minutes:,.0f} minutes of open market ago, with {held}"
 

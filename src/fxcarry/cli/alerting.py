@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -150,6 +151,7 @@ def test(
         attrs.evolve(routing, routes=()) if names else routing,
     )
     told.mask = SecretFilter(settings.secrets).redact
+    logging.getLogger("fxcarry").addHandler(logging.NullHandler())  # what came of it is shown below
     told.tell(now, chosen, level, text)
     told.flush()
     is_settled = told.settle(_PATIENCE)
