@@ -181,6 +181,18 @@ def test_a_journal_that_cannot_be_written_keeps_no_channel_from_being_told(tmp_p
     assert [a.message for a in channel.alerts] == ["the disk is full"]
 
 
+def test_a_journal_that_cannot_be_read_keeps_nobody_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = Channel()
+    alerts = Alerts(SqliteJournal(tmp_path / "gone" / "journal.sqlite", account_id="A1"), [channel])
+    alerts.recover(AT)
+    assert "alerts of an earlier process cannot be read" in caplog.text
+    alerts.tell(AT, AlertKind.LIQUIDATION, "critical", "the account is flat")
+    alerts.flush()
+    assert channel.said("liquidation") == ["the account is flat"]
+
+
 def test_two_channels_of_one_name_and_a_route_to_nobody_are_refused() -> None:
     with pytest.raises(ConfigError, match="two channels are called 'pager'"):
         Alerts(MemoryJournal(), [Channel(), Channel()])

@@ -169,7 +169,11 @@ class Alerts:
         """Take up what an earlier process said and could not send; for who holds the lock of the journal, before the
         first alert.
         """
-        recent = self.journal.recent_alerts(at - _RECENT)
+        try:
+            recent = self.journal.recent_alerts(at - _RECENT)
+        except JournalError as error:  # nobody is kept from starting, or from closing the account, by this
+            _LOG.error("alerts of an earlier process cannot be read: %s", error)
+            return
         for one in recent:  # a crash again and again is told once
             if one.alert.kind == AlertKind.ENGINE_CRASH:
                 self._said[one.alert.kind, one.alert.severity, one.alert.message] = _Said(one.alert)
