@@ -233,7 +233,7 @@ def test_a_slack_that_fails_may_have_posted_it(line: Line, way: str, code: str) 
 @pytest.mark.parametrize("body", [b'{"status": 404}', b"[]", b"<html>", b""])
 def test_what_is_no_answer_of_slacks_is_a_doubt(line: Line, body: bytes) -> None:
     with WireServer(lambda request: Reply(200, body)) as proxy:
-        for channel in (bot(line.fake, proxy, line.patch), hook(line.fake, proxy, line.patch)):
+        for channel in (bot(line.fake, proxy.url, line.patch), hook(line.fake, proxy.url, line.patch)):
             with pytest.raises(DeliveryUnknown, match="proxy"):
                 channel.notify(alert())
             channel.close()

@@ -19,6 +19,6 @@ class TestBot(SlackNotifierSuite):
 class TestWebhook(SlackNotifierSuite):
     @pytest.fixture
     def notifier(self, fake: FakeSlack, server: WireServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackNotifier]:
-        channel = hook(fake, server, monkeypatch)
+        channel = hook(fake, server.url, monkeypatch)
         yield channel
         channel.close()

@@ -58,7 +58,7 @@ def fake(proxy: prism.Line) -> FakeSlack:
 
 @pytest.fixture
 def channel(proxy: prism.Line, fake: FakeSlack, answers: Any, monkeypatch: pytest.MonkeyPatch) -> SlackNotifier:
-    return bot(fake, proxy, monkeypatch, timeout=10.0, url=f"{proxy.url}/api")  # type: ignore[arg-type]
+    return bot(fake, proxy.url, monkeypatch, timeout=10.0)
 
 
 def test_messages_and_threads(channel: SlackNotifier, fake: FakeSlack, answers: list[requests.Response]) -> None:
@@ -109,4 +109,4 @@ class TestSlackNotifierBehindTheProxy(SlackNotifierSuite):
     def notifier(
         self, proxy: prism.Line, fake: FakeSlack, answers: Any, monkeypatch: pytest.MonkeyPatch
     ) -> SlackNotifier:
-        return bot(fake, proxy, monkeypatch, timeout=10.0, url=f"{proxy.url}/api")  # type: ignore[arg-type]
+        return bot(fake, proxy.url, monkeypatch, timeout=10.0)

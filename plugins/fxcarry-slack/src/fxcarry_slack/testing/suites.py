@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import pytest
 
@@ -17,17 +16,23 @@ TOKEN_VARIABLE, WEBHOOK_VARIABLE = "FXCARRY_FAKE_SLACK_TOKEN", "FXCARRY_FAKE_SLA
 """Where the secrets of the fake are for as long as a suite runs."""
 
 
-def bot(fake: FakeSlack, server: WireServer, patch: pytest.MonkeyPatch, **settings: Any) -> SlackNotifier:
-    """A bot in the fake; its token is in the environment."""
+def bot(
+    fake: FakeSlack, url: str, patch: pytest.MonkeyPatch, *, mention: tuple[str, ...] = (), timeout: float = 2.0
+) -> SlackNotifier:
+    """A bot in the fake where it is served; its token is in the environment."""
     patch.setenv(TOKEN_VARIABLE, fake.token)
-    given = {"channel": fake.channel, "timeout": 2.0, "url": f"{server.url}/api", **settings}
-    return SlackNotifier(SlackConfig(token=Secret("env", TOKEN_VARIABLE), **given))
+    token = Secret("env", TOKEN_VARIABLE)
+    return SlackNotifier(
+        SlackConfig(token=token, channel=fake.channel, mention=mention, timeout=timeout, url=f"{url}/api")
+    )
 
 
-def hook(fake: FakeSlack, server: WireServer, patch: pytest.MonkeyPatch, **settings: Any) -> SlackNotifier:
+def hook(
+    fake: FakeSlack, url: str, patch: pytest.MonkeyPatch, *, mention: tuple[str, ...] = (), timeout: float = 2.0
+) -> SlackNotifier:
     """A channel to the webhook of the fake; its address is in the environment."""
-    patch.setenv(WEBHOOK_VARIABLE, f"{server.url}{fake.hook}")
-    return SlackNotifier(SlackConfig(webhook=Secret("env", WEBHOOK_VARIABLE), **{"timeout": 2.0, **settings}))
+    patch.setenv(WEBHOOK_VARIABLE, f"{url}{fake.hook}")
+    return SlackNotifier(SlackConfig(webhook=Secret("env", WEBHOOK_VARIABLE), mention=mention, timeout=timeout))
 
 
 class SlackNotifierSuite(NotifierSuite):
@@ -47,7 +52,7 @@ class SlackNotifierSuite(NotifierSuite):
     @pytest.fixture
     def notifier(self, fake: FakeSlack, server: WireServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackNotifier]:
         """The channel."""
-        channel = bot(fake, server, monkeypatch)
+        channel = bot(fake, server.url, monkeypatch)
         yield channel
         channel.close()
 
