@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from fxcarry.plugins import load
 from fxcarry.secrets import Secret
 from fxcarry.testing import Reply, WireServer
 from fxcarry_slack import SlackConfig
+from fxcarry_slack import channel as channels
 from fxcarry_slack.blocks import message
 from fxcarry_slack.testing.fake import _problem
 from fxcarry_slack.testing.suites import bot, hook
@@ -237,6 +240,22 @@ def test_what_is_no_answer_of_slacks_is_a_doubt(line: Line, body: bytes) -> None
             with pytest.raises(DeliveryUnknown, match="proxy"):
                 channel.notify(alert())
             channel.close()
+
+
+def test_an_answer_that_trickles_is_left_behind(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bytes_for_ever() -> Iterator[bytes]:
+        while not is_over.wait(0.05):
+            yield b" "
+
+    is_over = threading.Event()
+    monkeypatch.setattr(channels, "_PATIENCE", 0.2)
+    with WireServer(lambda request: Reply(200, bytes_for_ever())) as slow:
+        channel = hook(line.fake, slow.url, line.patch, timeout=0.2)
+        began = time.monotonic()
+        with pytest.raises(DeliveryUnknown, match="did not end"):
+            channel.notify(alert())
+        assert time.monotonic() - began < 3.0
+        is_over.set()
 
 
 def test_no_connection_is_certain(line: Line) -> None:
