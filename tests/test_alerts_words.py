@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,11 +46,16 @@ def test_every_kind_has_words(kind: AlertKind) -> None:
         assert text == "" or text[-1].isalnum() or text[-1] in ".…"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["engine-crash", "heartbeat-missed", "trading-state", "stop-missing", "feed-error", "broker-error",
-     "order-rejected", "order-unknown", "reconciliation-break", "clock-jump", "liquidation"],
-)  # fmt: skip
+def critical_kinds() -> list[str]:
+    """As the page for those who operate it says."""
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "operate.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|.*\| ([a-z,; ]+) \|$", page, re.MULTILINE)
+    kinds = [kind for named, severity in rows if "critical" in severity for kind in re.findall(r"`([a-z-]+)`", named)]
+    assert len(kinds) >= 11
+    return kinds
+
+
+@pytest.mark.parametrize("kind", critical_kinds())
 def test_what_can_be_critical_says_what_the_engine_does_and_what_to_do(kind: str) -> None:
     said = words(alert(kind=kind, severity="critical"))
     assert said.did
@@ -106,10 +114,15 @@ def test_the_text_has_all_of_it_a_paragraph_each() -> None:
         ({"silent_s": 300}, [("silent", "300 s")]),
         ({"limit": 0.033333333}, [("limit", "0.0333333")]),
         ({"x": float("nan"), "y": float("inf")}, [("x", "unknown"), ("y", "unknown")]),
+        ({"x": Decimal("NaN"), "y": Decimal("sNaN"), "z": Decimal("-Infinity")},
+         [("x", "unknown"), ("y", "unknown"), ("z", "unknown")]),
         ({"z": None}, [("z", "unknown")]),
         ({"is_ours": True, "is_late": False}, [("is ours", "yes"), ("is late", "no")]),
         ({"price": Decimal("1.10"), "units": 12000}, [("price", "1.10"), ("units", "12,000")]),
         ({"at": AT, "day": date(2025, 3, 12)}, [("at", "2025-03-12 21:00:00 UTC"), ("day", "2025-03-12")]),
+        ({"at": AT.astimezone(timezone(timedelta(hours=-5)))}, [("at", "2025-03-12 21:00:00 UTC")]),
+        ({"quote": {"age_s": 90, "spread_bps": 1.5}}, [("quote", "age 90 s; spread 1.50 bps")]),
+        ({"nav": Decimal("1234.50"), "currency": "EUR"}, [("nav", "1,234.50 EUR")]),
         ({"units": {"AUDUSD": 1000, "USDJPY": -5}}, [("units", "AUDUSD 1,000; USDJPY -5")]),
         ({"pairs": ["AUDUSD", "USDJPY"]}, [("pairs", "AUDUSD; USDJPY")]),
         ({"carry": {"AUDUSD": 1.5}, "currency": "CHF"}, [("carry", "AUDUSD 1.50 CHF")]),
@@ -138,6 +151,30 @@ def test_nothing_breaks_a_subject_or_steers_a_terminal(message: str, kind: str, 
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", said.text())
     said.text().encode("utf-8")
+
+
+JOINS = "\u200c\u200d\ufe0e\ufe0f"
+ANY = st.text(st.characters(), max_size=400)  # halves of characters too
+
+
+@given(ANY, ANY, st.booleans())
+def test_every_subject_is_one_printable_line(message: str, kind: str, is_over: bool) -> None:
+    said = words(alert(message, kind=kind, is_over=is_over))
+    for line in (said.subject, said.title):
+        assert all(c.isprintable() or c in JOINS for c in line)
+        assert len(line.splitlines()) <= 1
+    assert said.subject.startswith("fxcarry warning: ")
+    assert len(said.subject) <= 150
+    assert said.title.startswith("Over:") or not is_over
+    (said.text() + said.title).encode("utf-8")
+
+
+@pytest.mark.parametrize("name", ["note\r\nBcc: x", "nav"])
+def test_a_fact_is_one_line_whatever_its_name_value_and_currency(name: str) -> None:
+    said = words(alert(fields={name: "1\r\nBcc: x\x1b[2J", "currency": "USD\r\nBcc: y"}))
+    assert said.text().count("\n") == said.text().count("\n\n") * 2 + len(said.facts) - 1
+    assert "\r" not in said.text()
+    assert "\x1b" not in said.text()
 
 
 @pytest.mark.parametrize(
@@ -185,3 +222,14 @@ def test_the_console_is_a_channel(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_console_writes_one_line_whatever_the_message(capsys: pytest.CaptureFixture[str]) -> None:
     ConsoleNotifier().notify(alert("a\nb\x1b[31m \u202e {x} € 🏦", kind="operator", severity="info"))
     assert capsys.readouterr().err == r"2025-03-12 21:00:00 info: operator: a | b\x1b[31m \u202e {x} € 🏦" + "\n"
+
+
+@given(ANY, ANY)
+def test_the_console_writes_one_line_of_anything(message: str, kind: str) -> None:
+    with contextlib.redirect_stderr(io.StringIO()) as written:
+        ConsoleNotifier().notify(alert(message, kind=kind))
+    line = written.getvalue()
+    assert line.startswith("2025-03-12 21:00:00 warning: ")
+    assert line.endswith("\n")
+    assert len(line.splitlines()) == 1
+    line.encode("utf-8")

@@ -297,7 +297,7 @@ def test_where_apprise_understands_none_the_configuration_is_wrong(channel: Chan
 def test_the_check_names_the_services_and_sends_nothing(peer: FakePeer, server: WireServer, channel: Channel) -> None:
     telegram = "tgram://123456789:abcdefghijklmnopqrstuvwxyzabcdefghi/12345"
     found = channel(telegram, peer.url(server, "ntfy", KEY)).check()
-    assert found == "tgram, ntfy: understood; nothing was sent, apprise cannot ask"
+    assert found == "Telegram, ntfy: understood; nothing was sent, apprise cannot ask"
     assert server.requests == []
 
 

@@ -162,7 +162,7 @@ _WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
     AlertKind.PERFORMANCE_LOG: (
         "A day is missing in the performance log",
         "Trading goes on; the journal has the day.",
-        "Is the disk full, or the file moved or changed? It is tried again with the next day.",
+        "Is the disk full, or the file changed? fxcarry export books writes what was traded that day.",
     ),
     AlertKind.HELD_BACK: (
         "Alerts were not sent one by one",
@@ -276,10 +276,12 @@ def _value(value: Any, unit: str) -> str:
         return f"{value if value.tzinfo is None else value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
-        return "unknown"
+    if isinstance(value, Decimal):
+        return f"{value:,f}{unit}" if value.is_finite() else "unknown"
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return "unknown"
         return f"{value:,.2f}{unit}" if unit and abs(value) >= 0.005 else f"{value:,.6g}{unit}"
-    if isinstance(value, int | Decimal):
-        return f"{value:,f}{unit}" if isinstance(value, Decimal) else f"{value:,}{unit}"
+    if isinstance(value, int):
+        return f"{value:,}{unit}"
     return f"{value}{unit}"

@@ -36,10 +36,8 @@ class AppriseNotifier:
 
     def check(self) -> str:
         """The services of the addresses; ConfigError names the first that apprise does not understand."""
-        deliveries = self._deliveries()
-        for one in deliveries:
-            one.service()
-        return f"{', '.join(one.scheme() for one in deliveries)}: understood; nothing was sent, apprise cannot ask"
+        services = ", ".join(str(one.service().service_name) for one in self._deliveries())
+        return f"{services}: understood; nothing was sent, apprise cannot ask"
 
     def notify(self, alert: Alert) -> None:
         """Tell every address once.
