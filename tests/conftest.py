@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,6 +14,7 @@ import pytest_socket
 from hypothesis import settings
 
 from fxcarry.alerts import Alerts
+from fxcarry.journal import MemoryJournal, SqliteJournal
 
 settings.register_profile("fxcarry", derandomize=True, deadline=None)
 settings.load_profile("fxcarry")
@@ -44,6 +47,16 @@ def _alerts_arrive(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
         alerts.settle(5.0)
 
     monkeypatch.setattr(Alerts, "flush", flush_and_wait)
+
+
+@pytest.fixture(params=["memory", "disk"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A new journal of either kind."""
+    if request.param == "memory":
+        yield MemoryJournal()
+        return
+    with SqliteJournal(tmp_path / "journal.sqlite", account_id="A1") as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -70,15 +70,6 @@ def gate() -> Iterator[threading.Event]:
     event.set()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    if request.param == "memory":
-        yield MemoryJournal()
-    else:
-        with SqliteJournal(tmp_path / "journal.sqlite", account_id="A1") as made:
-            yield made
-
-
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A channel that failed is left alone for a moment only."""

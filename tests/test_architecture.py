@@ -43,7 +43,6 @@ TIERS = {
     6: ["engine", "live", "deciding"],
     5: [
         "remote",
-        "reconcile",
         "occasions",
         "leak",
         "gap",
@@ -52,6 +51,7 @@ TIERS = {
         "simulation",
         "blotter",
         "alerts",
+        "reconcile",
         "journal",
         "ledger",
         "lots",

@@ -4,6 +4,8 @@ import logging
 import multiprocessing
 import pickle
 import socket
+import threading
+import time
 import traceback
 from base64 import b64decode
 from collections.abc import Iterator
@@ -489,3 +491,55 @@ def test_a_secret_that_is_no_address_is_not_repeated(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigError, match="the secret in env 'HOOK' is no address") as caught:
         Http(Secret("env", "HOOK")).send("POST", "", {})
     assert "sEcReT" not in str(caught.value)
+
+
+# --- a deadline for the whole of it -----------------------------------------------------------------------------------
+
+
+def trickle(is_over: threading.Event) -> Iterator[bytes]:
+    while not is_over.wait(0.05):
+        yield b" "
+
+
+def test_an_answer_that_does_not_end_is_left_behind_and_may_have_been_carried_out() -> None:
+    is_over = threading.Event()
+    with WireServer(lambda request: Reply(200, trickle(is_over))) as slow:
+        http = Http(slow.url, timeout=0.2, deadline=0.5)
+        began = time.monotonic()
+        with pytest.raises(NoAnswer, match="did not end"):
+            http.send("POST", "/orders", {"units": "1"})
+        assert time.monotonic() - began < 2.0
+        assert len(slow.requests) == 1
+        is_over.set()
+        http.close()
+
+
+def test_a_wait_that_ends_too_late_is_left_to_the_caller(server: WireServer, venue: Counter) -> None:
+    http = Http(server.url, timeout=0.4, deadline=0.6)
+    server.retry_after = 1
+    server.fail("POST /orders", "busy", times=9)
+    with pytest.raises(NotSent) as caught:
+        http.send("POST", "/orders", {"units": "1"})
+    assert caught.value.fields["retry_after"] == 1.0
+    assert (len(server.requests), venue.done) == (1, [])
+    http.close()
+
+
+def test_a_call_whose_turn_comes_too_late_is_not_made(server: WireServer) -> None:
+    limit = Bucket(1, 0.5)
+    http = Http(server.url, timeout=0.4, deadline=0.6, limits=[limit])
+    assert http.get("/quote").is_good
+    with pytest.raises(QuotaExceeded, match=r"GET .*/quote was not taken in time"):
+        http.get("/quote")
+    assert len(server.requests) == 1
+    http.close()
+
+
+def test_within_the_deadline_it_is_as_without(server: WireServer, token: Secret) -> None:
+    http = Http(server.url, bearer=token, timeout=0.4, deadline=5.0, sleep=lambda seconds: None)
+    server.fail("GET /quote", "busy", times=2)
+    assert http.get("/quote").json()["price"] == Decimal("1.1")
+    server.fail("POST /orders", "unanswered")
+    with pytest.raises(NoAnswer):
+        http.send("POST", "/orders", {"units": "1"})
+    http.close()

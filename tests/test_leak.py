@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fxcarry.journal import Journal, MemoryJournal, SqliteJournal
+from fxcarry.journal import Journal, MemoryJournal
 from fxcarry.leak import LEAST, NOT_KNOWN, NOT_PUBLISHED, SHARE, Roll, leaks, rolls_of
 from fxcarry.model import Instrument, Pair, Quote, Snapshot, Transaction
 
@@ -26,15 +25,6 @@ AUDJPY = Instrument(name="AUD_JPY", exposure=Pair("AUD", "JPY"), financing_long=
 def end(day: int) -> datetime:
     """17:00 New York of a day of that week of March (summer time from the 9th on)."""
     return datetime(2025, 3, day, 21, tzinfo=UTC)
-
-
-@pytest.fixture(params=["memory", "disk"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    if request.param == "memory":
-        yield MemoryJournal()
-        return
-    with SqliteJournal(tmp_path / "journal.sqlite", account_id="A1") as made:
-        yield made
 
 
 class Book:

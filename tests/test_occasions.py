@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -16,7 +16,7 @@ import pytest
 
 from fxcarry.alerts import Alerts, AlertSettings, Occasions
 from fxcarry.alerts.words import words
-from fxcarry.conventions import session_end
+from fxcarry.conventions import next_weekday, session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants
 from fxcarry.engine import Engine
@@ -27,7 +27,7 @@ from fxcarry.journal import Journal, JournalLock, MemoryJournal, SqliteJournal, 
 from fxcarry.ledger import attribute
 from fxcarry.market import MarketHistory
 from fxcarry.model import Alert, Pair, Quote, Snapshot, Transaction
-from fxcarry.occasions import Look, Night, Teller, last_finished, next_weekday, report_html
+from fxcarry.occasions import Look, Night, Teller, last_finished, report_html
 from fxcarry.risk import DailyLoss, Drawdown, default_rules
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
@@ -40,15 +40,6 @@ EVERYTHING = AlertSettings(digest=("daily", "weekly"), rollover="every")
 
 def end(day: int, month: int = 3) -> datetime:
     return session_end(date(2025, month, day))
-
-
-@pytest.fixture(params=["memory", "disk"])
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    if request.param == "memory":
-        yield MemoryJournal()
-        return
-    with SqliteJournal(tmp_path / "journal.sqlite", account_id="A1") as made:
-        yield made
 
 
 class Desk:
@@ -639,23 +630,33 @@ def history() -> MarketHistory:
     return market_history(UNIVERSE, days=75, seed=2)
 
 
+def engine_on(
+    history: MarketHistory,
+    journal: Journal,
+    broker: SimBroker,
+    alerting: AlertSettings = EVERYTHING,
+    rules: Sequence[Any] = (),
+) -> Engine:
+    return Engine(
+        feed=MemoryFeed(history),
+        broker=broker,
+        strategy=Sign(),
+        rules=rules,
+        universe=UNIVERSE,
+        rebalance="weekly",
+        journal=journal,
+        costs=Costs(),
+        alerting=alerting,
+    )
+
+
 def replayed(history: MarketHistory, folder: Path, *restarts: int) -> tuple[Engine, SqliteJournal]:
     """Looks at each day's end, by as many processes as there are restarts and one."""
     instants = replay_instants(history.in_currency("USD", UNIVERSE), None, None, "weekly")[3:]
     journal = SqliteJournal(folder / "journal.sqlite", account_id="simulated")
     broker = SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01))
     for until in (*restarts, len(instants)):
-        engine = Engine(
-            feed=MemoryFeed(history),
-            broker=broker,
-            strategy=Sign(),
-            rules=(),
-            universe=UNIVERSE,
-            rebalance="weekly",
-            journal=journal,
-            costs=Costs(),
-            alerting=AlertSettings(digest=("daily", "weekly")),
-        )
+        engine = engine_on(history, journal, broker, AlertSettings(digest=("daily", "weekly")))
         daemon = Daemon(
             engine=engine, journal=journal, lock=JournalLock(journal.path), performance=folder / "performance_log.csv"
         )
@@ -748,17 +749,7 @@ def test_restarts_change_nothing_of_what_is_told(history: MarketHistory, tmp_pat
 
 def test_a_backtest_tells_nothing(history: MarketHistory) -> None:
     journal = MemoryJournal()
-    engine = Engine(
-        feed=MemoryFeed(history),
-        broker=SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)),
-        strategy=Sign(),
-        rules=(),
-        universe=UNIVERSE,
-        rebalance="weekly",
-        journal=journal,
-        costs=Costs(),
-        alerting=EVERYTHING,
-    )
+    engine = engine_on(history, journal, SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)))
     engine.run(start=datetime(2020, 1, 9, tzinfo=UTC))
     assert journal.alerts == []
     assert journal.orders
@@ -771,17 +762,8 @@ def test_a_backtest_tells_nothing(history: MarketHistory) -> None:
 def looked(history: MarketHistory) -> MemoryJournal:
     """Looks half an hour before each day's end and at it, from 20 January on."""
     journal = MemoryJournal()
-    engine = Engine(
-        feed=MemoryFeed(history),
-        broker=SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)),
-        strategy=Sign(),
-        rules=(Drawdown(0.5), DailyLoss(0.2)),
-        universe=UNIVERSE,
-        rebalance="weekly",
-        journal=journal,
-        costs=Costs(),
-        alerting=EVERYTHING,
-    )
+    rules = (Drawdown(0.5), DailyLoss(0.2))
+    engine = engine_on(history, journal, SimBroker(costs=Costs(), financing=BenchmarkFinancing(0.01)), rules=rules)
     for at in replay_instants(history.in_currency("USD", UNIVERSE), None, None, "weekly")[10:40]:
         engine.step(at - HOUR / 2)
         engine.step(at)

@@ -76,6 +76,12 @@ def trade_date(at: datetime) -> date:
     return day + (7 - day.weekday()) * _DAY if day.weekday() > 4 else day
 
 
+def next_weekday(day: date) -> date:
+    """The weekday after a date: of a trade date the next one, also where its session is closed."""
+    day += _DAY
+    return day + (7 - day.weekday()) * _DAY if day.weekday() > 4 else day
+
+
 def trade_dates(times: InstantArray) -> DateArray:
     """:func:`trade_date` of an array of UTC instants (datetime64, any shape), as datetime64[D]."""
     days: DateArray = np.busday_offset(_session_days(_to_ns(times)), 0, roll="forward")

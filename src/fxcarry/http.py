@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -34,7 +35,7 @@ _LOG = logging.getLogger("fxcarry.http")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Value = str | int | Secret
 Content = tuple[bytes, str]  # and its type
-_TOKEN = 12  # characters from which on a part of a secret address is one itself
+_PART = 12  # characters from which on a part of a secret address is one itself
 _SHOWN = 200  # characters of a body that an error repeats
 
 
@@ -178,6 +179,8 @@ class Http:
         connect_timeout, timeout: seconds until there must be a connection, and from one byte to the next.
         attempts: how often a call is made at most, where it may be made again.
         patience: the longest wait, in seconds, that a server's Retry-After may ask for.
+        deadline: seconds after which a call, with its repetitions, has ended whatever the server does: an answer that
+            comes a byte at a time is left behind. None = as long as that takes. Streams have none.
         limits: asked in their order before every call.
     """
 
@@ -193,6 +196,7 @@ class Http:
         timeout: float = 10.0,
         attempts: int = 4,
         patience: float = 10.0,
+        deadline: float | None = None,
         limits: Sequence[Limit] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -201,6 +205,7 @@ class Http:
         self._bearer, self._basic = bearer, basic
         self._headers, self._params = dict(headers or {}), dict(params or {})
         self._timeout, self._attempts, self._patience = (connect_timeout, timeout), attempts, patience
+        self._deadline = deadline
         self._limits, self._sleep = tuple(limits), sleep
         given = [url, bearer, *(basic or ()), *self._headers.values(), *self._params.values()]
         self._mask = _Masked([secret for secret in given if isinstance(secret, Secret)])
@@ -282,6 +287,35 @@ class Http:
         errors: tuple[type[HttpError], ...],
         content: Content | None = None,
     ) -> Answer:
+        if self._deadline is None:
+            return self._retried(method, path, params, errors, content, math.inf)
+        results: list[Answer | Exception] = []
+        begin_by = time.monotonic() + self._deadline - self._timeout[1]
+
+        def run() -> None:
+            try:
+                results.append(self._retried(method, path, params, errors, content, begin_by))
+            except Exception as error:
+                results.append(error)
+
+        thread = threading.Thread(target=run, name="http", daemon=True)
+        thread.start()
+        thread.join(self._deadline)
+        result = results[0] if results else NoAnswer("the answer did not end", hint="it may have been carried out")
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _retried(
+        self,
+        method: Method,
+        path: str,
+        params: Mapping[str, Value] | None,
+        errors: tuple[type[HttpError], ...],
+        content: Content | None,
+        begin_by: float,
+    ) -> Answer:
+        """A call and its repetitions, of which none begins after ``begin_by`` by the clock that only counts."""
         import tenacity
 
         jitter = tenacity.wait_exponential(multiplier=0.2, max=5.0) + tenacity.wait_random(0.0, 0.1)
@@ -294,7 +328,8 @@ class Http:
         def may_repeat(error: BaseException) -> bool:
             if not isinstance(error, errors) or isinstance(error, QuotaExceeded):
                 return False
-            return float(error.fields.get("retry_after") or 0.0) <= self._patience
+            asked = float(error.fields.get("retry_after") or 0.0)
+            return asked <= self._patience and time.monotonic() + asked <= begin_by
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(self._attempts),
@@ -303,12 +338,19 @@ class Http:
             sleep=self._sleep,
             reraise=True,
         )
-        answer: Answer = retrying(self._answer, method, path, params, content)
+        answer: Answer = retrying(self._answer, method, path, params, content, begin_by)
         return answer
 
-    def _answer(self, method: Method, path: str, params: Mapping[str, Value] | None, content: Content | None) -> Answer:
+    def _answer(
+        self,
+        method: Method,
+        path: str,
+        params: Mapping[str, Value] | None,
+        content: Content | None,
+        begin_by: float,
+    ) -> Answer:
         began = time.monotonic()
-        response = self._call(method, path, params, content)
+        response = self._call(method, path, params, content, begin_by=begin_by)
         took = time.monotonic() - began
         _LOG.debug("%s %s: %d in %.0f ms", method, self.masked(path), response.status_code, took * 1000)
         return Answer(response.status_code, response.headers, response.content, self.masked)
@@ -322,10 +364,13 @@ class Http:
         *,
         is_stream: bool = False,
         read_timeout: float | None = None,
+        begin_by: float = math.inf,
     ) -> Any:
         """A response whose status is no failure; raises NotSent or NoAnswer, with every text masked."""
         for limit in self._limits:
             limit.take()
+        if time.monotonic() > begin_by:
+            raise QuotaExceeded(f"{method} {self.url}{path} was not taken in time", hint="try again later")
         session, (connect, read) = self._open(), self._timeout
         headers = {name: _revealed(value) for name, value in self._headers.items()}
         address = self._address
@@ -416,7 +461,7 @@ class _Masked(SecretFilter):
             if "://" in value:  # errors name the host and the rest of an address apart
                 parts = urlsplit(value)
                 written |= {parts.path.rstrip("/"), f"{parts.path}?{parts.query}"} - {"", "?"}
-                written |= {part for part in parts.path.split("/") if len(part) >= _TOKEN}
+                written |= {part for part in parts.path.split("/") if len(part) >= _PART}
             for one in sorted(written - {""}, key=len, reverse=True):
                 text = text.replace(one, "********")
         return text

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import attrs
 
-from fxcarry.conventions import session_end, trade_date
+from fxcarry.conventions import next_weekday, session_end, trade_date
 from fxcarry.errors import MissingDataError
 from fxcarry.gap import days_charged, overnight_in
 from fxcarry.journal.books import conversion
@@ -171,7 +171,7 @@ def leaks(rolls: Sequence[Roll], account_currency: str, at: datetime) -> list[Le
         where = f"{roll.instrument} {roll.trade_date}"
         what = f"{roll.expected:+,.2f} {account_currency} were expected for the roll of {where}"
         if roll.booked is None:
-            if at >= session_end(_next_weekday(roll.trade_date)):
+            if at >= session_end(next_weekday(roll.trade_date)):
                 found.append(Leak(f"missing {where}", f"{what}, and nothing is booked"))
         elif roll.expected * roll.booked < 0 and min(abs(roll.expected), abs(roll.booked)) > trifle:
             found.append(Leak(f"sign {where}", f"{what}, and {roll.booked:+,.2f} are booked"))
@@ -186,7 +186,3 @@ def leaks(rolls: Sequence[Roll], account_currency: str, at: datetime) -> list[Le
             )
             found.append(Leak(f"leak {name}", message))
     return found
-
-
-def _next_weekday(day: date) -> date:
-    return day + timedelta(3 if day.weekday() == 4 else 1)

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fxcarry.alerts import Alerts, Occasions
-from fxcarry.conventions import session_end
+from fxcarry.conventions import next_weekday, session_end
 from fxcarry.journal import MemoryJournal, nav_from
 from fxcarry.model import Pair, Quote, Snapshot, Transaction
-from fxcarry.occasions import Look, Teller, next_weekday
+from fxcarry.occasions import Look, Teller
 from fxcarry.occasions.teller import _reached
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)

@@ -12,6 +12,7 @@ from fxcarry.alerts.telling import Alerts
 from fxcarry.conventions import open_minutes
 from fxcarry.errors import JournalError
 from fxcarry.journal import Journal
+from fxcarry.reconcile import Reconciliation
 
 _KEY = "heartbeat"
 _LONG_AGO = timedelta(days=30)
@@ -57,11 +58,7 @@ def heartbeat(journal: Journal, now: datetime, minutes: float) -> Heartbeat:
     ends = (AlertKind.ENGINE_START, AlertKind.ENGINE_STOP, AlertKind.ENGINE_CRASH)
     since = [one.alert.kind for one in journal.recent_alerts(last) if one.alert.kind in ends]
     is_stopped = bool(since) and since[-1] == AlertKind.ENGINE_STOP
-    units: dict[str, Decimal] = {}
-    for t in journal.transactions():
-        if t.kind == "fill":
-            units[t.instrument] = units.get(t.instrument, Decimal(0)) + t.units
-    held = {name: amount for name, amount in units.items() if amount}
+    held = {name: units for name, units in Reconciliation(journal.transactions()).units.items() if units}
     return Heartbeat(
         last_look=last,
         silent_minutes=silent,
@@ -84,7 +81,7 @@ class Watch:
         kind, alerts = AlertKind.HEARTBEAT_MISSED, self.alerts
         try:
             found = heartbeat(alerts.journal, now, alerts.settings.heartbeat_minutes)
-            told = [one.alert for one in alerts.journal.recent_alerts(now - _LONG_AGO) if one.alert.kind == kind]
+            told = [alert for alert in alerts.journal.alerts_of(kind) if alert.at >= now - _LONG_AGO]
         except JournalError as error:
             alerts.tell(now, kind, "critical", f"nobody can see whether the engine runs: {error}", key=kind)
             alerts.flush()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from fxcarry.alerts.kinds import AlertKind
+from fxcarry.alerts.kinds import AlertKind, Severity
 from fxcarry.alerts.routing import AlertSettings, Channel, Route
 from fxcarry.errors import DeliveryUnknown, FxCarryError, NotifierError
 from fxcarry.model import Alert
@@ -92,7 +92,7 @@ class _Line:
         self.thread: threading.Thread | None = None
         self._free, self._seen = float(channel.per_hour or 0), now
         self.held: Counter[str] = Counter()
-        self.held_severity = "info"
+        self.held_severity: Severity = "info"
         self.held_since: tuple[float, datetime] | None = None
         self.held_last: datetime | None = None
 
@@ -145,7 +145,6 @@ class Outbox:
         journal: what is delivered is recorded there; the worker uses a connection of its own.
         channels: whom routes may name.
         settings: the routes and limits.
-        mask: takes secrets out of a text.
         patience: seconds after which a channel that does not come back counts as hanging.
     """
 
@@ -155,11 +154,12 @@ class Outbox:
         channels: Sequence[Channel],
         settings: AlertSettings,
         *,
-        mask: Callable[[str], str] = str,
         patience: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings, self.mask = settings, mask
+        self.settings = settings
+        self.mask: Callable[[str], str] = str
+        """What secrets are taken out of a text with."""
         self._journal, self._own = journal, journal
         self._patience, self._clock = patience, clock
         self._lines = {channel.name: _Line(channel, clock()) for channel in channels}
@@ -181,6 +181,8 @@ class Outbox:
 
     def hand(self, number: int | None, alert: Alert) -> None:
         """Give an alert to the worker; one that does not fit into memory waits in the journal under its number."""
+        if not self._lines:
+            return
         with self._lock:
             if self._behind is None and len(self._handed) < _WAITING:
                 self._handed.append((number, alert))
@@ -194,6 +196,8 @@ class Outbox:
 
     def recover(self, left: list[AlertRecord]) -> None:
         """Take up what an earlier process left in the journal."""
+        if not (self._lines and left):
+            return
         with self._lock:
             self._left = left
             self._idle.clear()
@@ -451,9 +455,7 @@ class Outbox:
             if self._is_answered(sent.alert, sent.number):
                 self._escalations.remove(one)
                 continue
-            ladder = (
-                sent.route.then if sent.route.then is not None else [n for n in self._names if n not in sent.route.to]
-            )
+            ladder = sent.route.ladder(sent.alert.severity, self._names)
             name = next((n for n in ladder if n not in sent.tried), ladder[-1] if ladder else sent.route.to[-1])
             since = sent.route.escalate_minutes
             message = f"not acknowledged for {since:g} minutes: {sent.alert.message}"
@@ -484,7 +486,7 @@ class Outbox:
             alert = Alert(
                 at=line.held_last or at,
                 kind=AlertKind.HELD_BACK,
-                severity="warning" if line.held_severity == "warning" else "info",
+                severity=line.held_severity,
                 message=f"{many} not sent here one by one since {at:%Y-%m-%d %H:%M} UTC: {kinds}",
                 fields={"count": line.held.total(), **line.held},
             )

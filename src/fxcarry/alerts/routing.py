@@ -62,8 +62,8 @@ def _check_kinds(_: object, attribute: attrs.Attribute[Any], value: Sequence[str
 
 def _check_severities(_: object, attribute: attrs.Attribute[Any], value: Sequence[str]) -> None:
     for severity in value:
-        if severity not in ("info", "warning", "critical"):
-            raise ConfigError(f"there is no severity {severity!r}", hint="one of info, warning, critical")
+        if severity not in get_args(Severity):
+            raise ConfigError(f"there is no severity {severity!r}", hint=f"one of {', '.join(get_args(Severity))}")
 
 
 def _check_hours(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -112,10 +112,15 @@ class Route:
         (first, last), now = _hours(self.hours), alert.at.astimezone(zone).time()
         return first <= now < last if first < last else now >= first or now < last
 
+    def ladder(self, severity: str, channels: Sequence[str]) -> Sequence[str]:
+        """Who is told after ``to``, in their order."""
+        if self.then is not None:
+            return self.then
+        return [name for name in channels if name not in self.to] if severity == "critical" else []
+
     def next_after(self, tried: Collection[str], severity: str, channels: Sequence[str]) -> str | None:
         """The next one to be told where those that were ``tried`` did not take it, None where there is nobody left."""
-        others = [name for name in channels if name not in self.to] if severity == "critical" else []
-        return next((name for name in (others if self.then is None else self.then) if name not in tried), None)
+        return next((name for name in self.ladder(severity, channels) if name not in tried), None)
 
 
 def _check_zone(_: object, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -48,8 +48,8 @@ class _Said:
     """Words that were said, and how often again since."""
 
     alert: Alert
+    last: datetime
     again: int = 0
-    last: datetime | None = None
 
     def summary(self) -> Alert:
         """What is told of the repetitions."""
@@ -58,7 +58,7 @@ class _Said:
         message = f"{self.alert.message} ({times} between {first} and {last} UTC)"
         return attrs.evolve(
             self.alert,
-            at=self.last or self.alert.at,
+            at=self.last,
             message=message,
             fields={**self.alert.fields, "count": self.again},
         )
@@ -78,7 +78,6 @@ class Alerts:
         self, journal: Journal, notifiers: Iterable[Notifier] = (), settings: AlertSettings | None = None
     ) -> None:
         self.journal, self.settings = journal, settings or AlertSettings()
-        self._mask: Callable[[str], str] = str
         channels = [Channel.of(notifier) for notifier in notifiers]
         names = [channel.name for channel in channels]
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
@@ -86,8 +85,8 @@ class Alerts:
             raise ConfigError(f"two channels are called {twice!r}", hint="give one of them another name")
         for path, problem in self.settings.problems(names):
             raise ConfigError(f"{path}: {problem}")
-        self._outbox = Outbox(journal, channels, self.settings) if channels else None
-        if self._outbox is not None:
+        self._outbox = Outbox(journal, channels, self.settings)
+        if channels:
             weakref.finalize(self, self._outbox.close, 2.0)  # also when the interpreter ends
         self._waiting: list[Alert] = []
         self._lasting: dict[str, int] = {}
@@ -96,13 +95,11 @@ class Alerts:
     @property
     def mask(self) -> Callable[[str], str]:
         """What secrets are taken out of a text with."""
-        return self._mask
+        return self._outbox.mask
 
     @mask.setter
     def mask(self, mask: Callable[[str], str]) -> None:
-        self._mask = mask
-        if self._outbox is not None:
-            self._outbox.mask = mask
+        self._outbox.mask = mask
 
     def tell(
         self,
@@ -130,7 +127,7 @@ class Alerts:
             said.again, said.last = said.again + 1, at
             return
         if can_repeat:
-            self._said[kind, severity, message] = _Said(alert)
+            self._said[kind, severity, message] = _Said(alert, at)
         self._waiting.append(alert)
 
     def end(self, at: datetime, kind: AlertKind, key: str, message: str) -> None:
@@ -162,8 +159,7 @@ class Alerts:
             _LOG.error("alerts could not be recorded: %s", error)
         for number, alert in zip(numbers, clean):
             _LOG.log(_LEVELS[alert.severity], "%s: %s", alert.kind, alert.message)
-            if self._outbox is not None:
-                self._outbox.hand(number, alert)
+            self._outbox.hand(number, alert)
 
     def recover(self, at: datetime) -> None:
         """Take up what an earlier process said and could not send; for who holds the lock of the journal, before the
@@ -176,13 +172,12 @@ class Alerts:
             return
         for one in recent:  # a crash again and again is told once
             if one.alert.kind == AlertKind.ENGINE_CRASH:
-                self._said[one.alert.kind, one.alert.severity, one.alert.message] = _Said(one.alert)
-        if self._outbox is not None and recent:
-            self._outbox.recover(recent)
+                self._said[one.alert.kind, one.alert.severity, one.alert.message] = _Said(one.alert, one.alert.at)
+        self._outbox.recover(recent)
 
     def settle(self, seconds: float = 10.0) -> bool:
         """Wait until every channel has been asked; False where that takes longer."""
-        return self._outbox is None or self._outbox.settle(seconds)
+        return self._outbox.settle(seconds)
 
     def close(self, seconds: float = 10.0) -> bool:
         """Tell what was counted, and wait until it is sent, at most so long; False where it was not.
@@ -193,7 +188,7 @@ class Alerts:
         self._waiting += [said.summary() for said in counted]
         self._said.clear()
         self.flush()
-        return self._outbox is None or self._outbox.close(seconds)
+        return self._outbox.close(seconds)
 
     def _forget(self, at: datetime) -> None:
         """Words whose window is over may be said again; how often they were repeated is told."""

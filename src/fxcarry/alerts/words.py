@@ -49,7 +49,7 @@ _SAID_IN_FULL = frozenset(
 )
 """Kinds whose message has every number of their fields."""
 
-_WORDS: Mapping[AlertKind, tuple[str, str, str]] = {
+_WORDS: Mapping[str, tuple[str, str, str]] = {
     AlertKind.ENGINE_START: ("The engine runs", "It took up what the journal remembers and looks at the market.", ""),
     AlertKind.ENGINE_STOP: (
         "The engine stopped as asked",
@@ -203,8 +203,7 @@ class Words:
 
 def words(alert: Alert) -> Words:
     """An alert in words."""
-    known = alert.kind in AlertKind.__members__.values()
-    title, did, may = _WORDS[AlertKind(alert.kind)] if known else (alert.kind, "", "")
+    title, did, may = _WORDS.get(alert.kind, (alert.kind, "", ""))
     if alert.is_over:
         title, did, may = f"Over: {title[:1].lower()}{title[1:]}", "", ""
     happened = printable(alert.message, lines=True)

@@ -118,7 +118,7 @@ def _status(folder: str) -> dict[str, Any]:
     engine = running(JournalLock(path))
     with SqliteJournal.existing(path) as journal:
         state, target = journal.state(), journal.intention()
-        last = journal.last_beat()
+        last, told = journal.last_beat(), journal.recent_alerts()
         return {
             "account_id": journal.account_id,
             "running": engine is not None,
@@ -133,11 +133,11 @@ def _status(folder: str) -> dict[str, Any]:
             "orders_unresolved": journal.unresolved(),
             "locked": [] if state is None else sorted(state.locked),
             "alerts": [
-                f"{row['at'][:19]} {row['severity']}: {row['kind']}: {row['message']}"
-                for row in journal.table("alerts")
-                if row["severity"] != "info"
+                f"{one.alert.at:%Y-%m-%dT%H:%M:%S} {one.alert.severity}: {one.alert.kind}: {one.alert.message}"
+                for one in told
+                if one.alert.severity != "info"
             ][-5:],
-            "alerts_open": [one.number for one in journal.recent_alerts() if one.is_open],
+            "alerts_open": [one.number for one in told if one.is_open],
             "financing": _financing(journal, last),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }

@@ -640,13 +640,7 @@ class SqliteJournal:
 
     def alerts_of(self, kind: str) -> list[Alert]:
         """The alerts of one kind, oldest first; the numbers, texts and lists of their fields are as JSON keeps them."""
-        rows = self._rows("SELECT at, severity, message, fields FROM alerts WHERE kind = ? ORDER BY seq", str(kind))
-        return [
-            Alert(
-                at=datetime.fromisoformat(at), kind=kind, severity=severity, message=message, fields=json.loads(fields)
-            )
-            for at, severity, message, fields in rows
-        ]
+        return [_alert(row) for row in self._rows(f"SELECT {_ALERT} FROM alerts WHERE kind = ? ORDER BY seq", kind)]
 
     @property
     def orders(self) -> list[Order]:

@@ -8,8 +8,8 @@ Performance is that of a unit of NAV: it starts at 1, and a deposit or withdrawa
 their value (the time-weighted return of the GIPS standards, valued at each flow).
 """
 
-from fxcarry.occasions.book import Day, Split, last_finished, next_weekday
+from fxcarry.occasions.book import Day, Split, last_finished
 from fxcarry.occasions.page import report_html
 from fxcarry.occasions.teller import Look, Night, Teller
 
-__all__ = ["Day", "Look", "Night", "Split", "Teller", "last_finished", "next_weekday", "report_html"]
+__all__ = ["Day", "Look", "Night", "Split", "Teller", "last_finished", "report_html"]

@@ -66,14 +66,6 @@ def last_finished(at: datetime) -> date:
     return day
 
 
-def next_weekday(day: date) -> date:
-    """The trade date after one."""
-    day += _DAY
-    while day.weekday() > 4:
-        day += _DAY
-    return day
-
-
 class Book:
     """What the transactions make, and what came of it since it was last measured."""
 

@@ -12,12 +12,12 @@ from typing import Any
 import attrs
 
 from fxcarry.alerts import AlertKind, Alerts, Digest, Occasions
-from fxcarry.conventions import holidays_of, session_end, trade_date
+from fxcarry.conventions import holidays_of, next_weekday, session_end, trade_date
 from fxcarry.errors import MissingDataError
 from fxcarry.journal.books import conversion, tax_lots
 from fxcarry.journal.records import Journal
 from fxcarry.model import Pair, Snapshot, Transaction, minor_digits
-from fxcarry.occasions.book import Book, Day, Mids, Split, last_finished, next_weekday
+from fxcarry.occasions.book import Book, Day, Mids, Split, last_finished
 from fxcarry.occasions.page import percent, units_text
 
 _LOG = logging.getLogger("fxcarry")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -70,6 +69,7 @@ class SlackNotifier:
             timeout=config.timeout,
             attempts=3,
             patience=config.timeout,
+            deadline=_PATIENCE + 3 * config.timeout,
             limits=[Bucket(_BURST, float(_BURST), patience=_PATIENCE)],
         )
 
@@ -137,31 +137,13 @@ class SlackNotifier:
     def _answered(self, call: Callable[[], Answer]) -> Answer:
         """The answer of a call; NotifierError where nothing was accepted, DeliveryUnknown where nobody knows."""
         try:
-            return self._within(call)
+            return call()
         except NotSent as error:
             wait = error.fields.get("retry_after") or error.fields.get("wait")
             fields = {"is_final": False} | ({} if wait is None else {"retry_after": wait})
             raise NotifierError(f"Slack did not take it: {error.message}", hint=error.hint, fields=fields) from None
         except NoAnswer as error:
             raise DeliveryUnknown(f"Slack may have posted it: {error.message}", hint="it is not sent again") from None
-
-    def _within(self, call: Callable[[], Answer]) -> Answer:
-        """A call with its repetitions; NoAnswer where it does not end, as an answer that comes a byte at a time."""
-        results: list[Answer | Exception] = []
-
-        def run() -> None:
-            try:
-                results.append(call())
-            except Exception as error:
-                results.append(error)
-
-        thread = threading.Thread(target=run, name="slack", daemon=True)
-        thread.start()
-        thread.join(_PATIENCE + 3 * self._config.timeout)
-        result = results[0] if results else NoAnswer("the answer did not end", hint="it may have been carried out")
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     def _called(self, call: Callable[[], Answer]) -> tuple[Answer, Mapping[str, Any]]:
         """The good answer of a method of the Web API, which says itself whether it is one."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -20,7 +19,7 @@ from urllib.parse import quote
 
 from fxcarry.alerts.words import one_line, words
 from fxcarry.errors import DeliveryUnknown, NotifierError
-from fxcarry.http import Answer, Http, NoAnswer, NotSent, QuotaExceeded
+from fxcarry.http import Answer, Http, NoAnswer, NotSent
 from fxcarry.model import Alert
 from fxcarry_sms import SmsConfig
 from fxcarry_sms.gsm import cut, segments, written
@@ -63,7 +62,6 @@ class SmsNotifier:
 
     def __init__(self, config: SmsConfig) -> None:
         self._config = config
-        self._until = _Until()
         self._http = Http(
             config.url,
             basic=(config.api_key or config.account_sid, config.secret),
@@ -71,7 +69,7 @@ class SmsNotifier:
             timeout=config.timeout,
             attempts=3,
             patience=config.timeout,
-            limits=[self._until],
+            deadline=2.5 * config.timeout,
         )
         self._messages = f"{_API}/{config.account_sid}/Messages.json"
         self._taken: deque[str] = deque(maxlen=_REMEMBERED)
@@ -139,7 +137,7 @@ class SmsNotifier:
         else:
             form["From"] = self._config.sender
         try:
-            answer = self._within(lambda: self._http.send("POST", self._messages, form=form))
+            answer = self._http.send("POST", self._messages, form=form)
             taken = _object(answer) if answer.is_good else {}
             if answer.is_good and not taken.get("sid"):
                 raise NoAnswer(f"an answer without a sid: {answer.text(_SHOWN)!r}", hint="is there a proxy?")
@@ -195,7 +193,7 @@ class SmsNotifier:
     def _read(self, path: str, params: Mapping[str, str | int] | None = None) -> Mapping[str, Any]:
         """An object that Twilio answers with; NotifierError where it does not."""
         try:
-            answer = self._within(lambda: self._http.send("GET", path, params=params))
+            answer = self._http.send("GET", path, params=params)
             if answer.is_good:
                 return _object(answer)
         except (NotSent, NoAnswer) as error:
@@ -211,25 +209,6 @@ class SmsNotifier:
         except (NotifierError, InvalidOperation):
             return ""
         return f"the balance is {left:.2f} {one_line(str(facts.get('currency') or ''))}{low}; "
-
-    def _within(self, call: Callable[[], Answer]) -> Answer:
-        """One call, and its repetitions, in two and a half time-outs: an answer that trickles is left behind."""
-        results: list[Answer | Exception] = []
-
-        def run() -> None:
-            self._until.set(1.5 * self._config.timeout)
-            try:
-                results.append(call())
-            except Exception as error:
-                results.append(error)
-
-        thread = threading.Thread(target=run, name="sms", daemon=True)
-        thread.start()
-        thread.join(2.5 * self._config.timeout)
-        result = results[0] if results else NoAnswer("the answer did not end", hint="it may have been carried out")
-        if isinstance(result, Exception):
-            raise result
-        return result
 
     # -- what went wrong -------------------------------------------------------------------------------------------
 
@@ -265,21 +244,6 @@ class SmsNotifier:
 
     def _numbers(self) -> str:
         return ", ".join(map(_short, self._config.to))
-
-
-class _Until:
-    """No call begins after the time of its thread: a repetition that is late is none."""
-
-    def __init__(self) -> None:
-        self._of_thread = threading.local()
-
-    def set(self, seconds: float) -> None:
-        self._of_thread.end = time.monotonic() + seconds
-
-    def take(self) -> None:
-        """Raise QuotaExceeded where the time is over."""
-        if time.monotonic() > self._of_thread.end:
-            raise QuotaExceeded("Twilio did not take it in time", hint="it is tried later")
 
 
 def message(alert: Alert, limit: int) -> str:
