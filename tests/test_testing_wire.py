@@ -115,7 +115,7 @@ def test_closed_without_an_answer(
 
 def test_it_hangs_until_the_client_gives_up(venue: Venue, server: WireServer, line: http.client.HTTPConnection) -> None:
     server.fail("* /a", "hangs")
-    line.timeout = 0.1
+    line.timeout = 0.5
     with pytest.raises(TimeoutError):
         ask(line, "PUT")
     assert len(venue.asked) == 1

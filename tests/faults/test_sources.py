@@ -257,9 +257,9 @@ class Wire:
 
     interval = MINUTE
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.name = "wire"
-        self._http = Http(url, timeout=0.3, attempts=1)
+        self._http = Http(url, timeout=timeout, attempts=1)
 
     def snapshot(self, at: datetime) -> Snapshot:
         answer = self._http.get("/quote", {"at": at.isoformat()}).json()
@@ -283,7 +283,7 @@ def test_whatever_the_wire_does_the_second_serves_until_it_is_well(fault: Any) -
     at = DECISION - timedelta(hours=1)
     second = MemoryFeed(minutes(), "second")
     with WireServer(quoted) as server:
-        wire = Wire(server.url)
+        wire = Wire(server.url, timeout=0.5 if fault == "hangs" else 10.0)
         feed = CompositeFeed([wire, second])
         assert feed.snapshot(at).quotes[AUDUSD].bid == Decimal("0.6600")
         server.fail("GET /quote*", fault)

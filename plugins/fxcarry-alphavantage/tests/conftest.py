@@ -18,14 +18,19 @@ from fxcarry_alphavantage.testing.suites import KEY_VARIABLE, client_of, feed_of
 
 @attrs.define
 class Desk:
-    """A fake server, where it is served, and what a user has of it."""
+    """A fake server, where it is served, and what a user has of it.
+
+    Nobody gives up on a machine that is only slow, for a repeated call is one call more of the quota; a test in which
+    the server hangs sets ``timeout``.
+    """
 
     fake: FakeAlphaVantage
     server: WireServer
     folder: Path
+    timeout: float = 30.0
 
     def client(self, calls_a_day: int = 10_000) -> Client:
-        return client_of(self.fake, self.server, self.folder, calls_a_day=calls_a_day, timeout=0.5)
+        return client_of(self.fake, self.server, self.folder, calls_a_day=calls_a_day, timeout=self.timeout)
 
     def feed(self, calls_a_day: int = 10_000, **settings: Any) -> AlphaVantageFeed:
         return feed_of(self.fake, self.client(calls_a_day), self.folder, **settings)

@@ -23,6 +23,7 @@ Channel = Callable[..., AppriseNotifier]
 MakeAlert = Callable[..., Alert]
 
 KEY = "Tok3n-of-the-hook"
+SLACK = 3.0  # seconds that a busy machine may be late
 
 
 def free_port() -> int:
@@ -134,10 +135,10 @@ def test_without_an_answer_nobody_knows(
 ) -> None:
     server.fail("*", fault)  # type: ignore[arg-type]
     began = time.monotonic()
-    error = failure(channel(peer.url(server, service, KEY) + "?rto=600&cto=600", timeout=0.3), alert())
+    error = failure(channel(peer.url(server, service, KEY) + "?rto=600&cto=600", timeout=0.5), alert())
     assert type(error) is DeliveryUnknown
     assert len(server.requests) == 1
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 1.5 + SLACK
 
 
 def test_a_busy_service_may_be_asked_again(
@@ -175,10 +176,10 @@ def test_an_answer_that_trickles_is_not_waited_for(channel: Channel, alert: Make
         thread = threading.Thread(target=trickle, daemon=True)
         thread.start()
         began = time.monotonic()
-        error = failure(channel(f"json://127.0.0.1:{listening.getsockname()[1]}/{KEY}", timeout=0.2), alert())
-        assert 0.5 < time.monotonic() - began < 1.5
+        error = failure(channel(f"json://127.0.0.1:{listening.getsockname()[1]}/{KEY}", timeout=0.5), alert())
+        assert 1.4 < time.monotonic() - began < 1.5 + SLACK
         assert type(error) is DeliveryUnknown
-        assert error.message == "address 1 of urls (json): no end after 0.6 seconds"
+        assert error.message == "address 1 of urls (json): no end after 1.5 seconds"
         is_over.set()
         thread.join()
 
@@ -252,8 +253,8 @@ def test_one_that_hangs_keeps_no_other_from_being_told(
 ) -> None:
     server.fail("POST /slow", "hangs")
     began = time.monotonic()
-    channel(peer.url(server, "json", "slow"), peer.url(server, "json", KEY), timeout=0.3).notify(alert())
-    assert time.monotonic() - began < 1.2
+    channel(peer.url(server, "json", "slow"), peer.url(server, "json", KEY), timeout=0.5).notify(alert())
+    assert time.monotonic() - began < 1.5 + SLACK
     assert "address 1 of urls (json)" in caplog.text
     assert KEY in [m.key for m in peer.messages]
 
@@ -342,7 +343,7 @@ def test_no_part_of_an_address_is_shown(
     else:
         server.fail("*", fault)  # type: ignore[arg-type]
     url = peer.url(server, service, KEY).replace("://", "://user-name:pass%2Dw0rd@")
-    notifier = channel(url, timeout=0.3)
+    notifier = channel(url, timeout=0.5)
     error = failure(notifier, alert())
     out, err = capsys.readouterr()
     shown = "".join(traceback.format_exception(error)) + repr(notifier) + caplog.text + out + err + repr(error.fields)

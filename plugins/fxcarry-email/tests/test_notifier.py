@@ -27,6 +27,7 @@ from fxcarry_email.testing.suites import PASSWORD_VARIABLE, settings_for
 MakeServer = Callable[..., FakeMailServer]
 MakeChannel = Callable[..., EmailNotifier]
 MakeAlert = Callable[..., Alert]
+SLACK = 3.0  # seconds that a busy machine may be late
 LOGIN = {"user": "ops@example.com", "password": "right-password"}
 
 
@@ -238,7 +239,7 @@ def test_where_nobody_knows_it_is_sent_once_more_with_the_same_id(
     server: FakeMailServer, channel: MakeChannel, alert: MakeAlert, step: Any, how: str
 ) -> None:
     server.fail(step, how, times=1)
-    channel(server, timeout=0.3).notify(alert())
+    channel(server, timeout=0.5).notify(alert())
     expected = 1 if step == "body" else 2
     assert len(server.mails) == expected
     assert len({mail.message["Message-ID"] for mail in server.mails}) == 1
@@ -251,8 +252,8 @@ def test_where_nobody_knows_twice_it_is_unknown(
     server.fail(step, how)
     began = time.monotonic()
     with pytest.raises(DeliveryUnknown, match="did not say whether it took the mail"):
-        channel(server, timeout=0.3).notify(alert())
-    assert time.monotonic() - began < 0.3 * 5 + 0.5
+        channel(server, timeout=0.5).notify(alert())
+    assert time.monotonic() - began < 0.5 * 5 + SLACK
 
 
 def test_what_is_unknown_stays_so_where_the_repeat_is_refused(
@@ -305,7 +306,7 @@ def test_what_breaks_before_the_mail_is_not_delivered_and_ends_in_time(
     assert type(error.value) is NotifierError
     assert "is_final" not in error.value.fields
     assert f"127.0.0.1:{server.port}" in error.value.message
-    assert time.monotonic() - began < 0.1 * 5 + 0.5
+    assert time.monotonic() - began < 0.1 * 5 + SLACK
     assert server.mails == []
 
 
@@ -318,8 +319,8 @@ def test_what_breaks_while_it_encrypts_or_logs_in_is_not_delivered(
     server.fail(step, how)
     began = time.monotonic()
     with pytest.raises(NotifierError, match=step):
-        channel(server, timeout=0.2).notify(alert())
-    assert time.monotonic() - began < 0.2 * 5 + 0.5
+        channel(server, timeout=0.5).notify(alert())
+    assert time.monotonic() - began < 0.5 * 5 + SLACK
 
 
 def test_nobody_listens(channel: MakeChannel, alert: MakeAlert, server: FakeMailServer) -> None:
@@ -417,8 +418,8 @@ def test_a_server_that_is_silent_instead_of_encrypting(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         with pytest.raises(NotifierError, match=r"found no encryption.*timed out"):
-            channel(server, security="ssl", port=silent.getsockname()[1], timeout=0.2).notify(alert())
-        assert time.monotonic() - began < 0.2 * 5 + 0.5
+            channel(server, security="ssl", port=silent.getsockname()[1], timeout=0.5).notify(alert())
+        assert time.monotonic() - began < 0.5 * 5 + SLACK
 
 
 @pytest.mark.parametrize("how", ["drop", "hang", "trickle", "550 stay"])

@@ -77,7 +77,7 @@ def make_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDesk]:
 
     def make(
         *,
-        timeout: float = 0.5,
+        timeout: float = 10.0,
         is_hedging: bool = False,
         archive: Any = None,
         at: datetime = WEDNESDAY,
@@ -103,6 +103,6 @@ def make_desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeDesk]:
 
 
 @pytest.fixture
-def desk(make_desk: MakeDesk) -> Desk:
-    """A desk on a netting account in USD."""
-    return make_desk()
+def desk(make_desk: MakeDesk, request: pytest.FixtureRequest) -> Desk:
+    """A desk on a netting account in USD. It soon gives up in a test in which the server hangs, and in no other."""
+    return make_desk(timeout=0.5 if "hangs" in request.node.name else 10.0)

@@ -258,7 +258,7 @@ def test_a_stream_may_be_held_back_be_silent_repeat_itself_or_break(fake: FakeOa
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             consume(line)
     fake.streams.speech = "nothing"
-    answer = client.session.get(f"{client.url}/transactions/stream", stream=True, timeout=0.2)
+    answer = client.session.get(f"{client.url}/transactions/stream", stream=True, timeout=1.0)
     with answer, pytest.raises(requests.ConnectionError):
         next(answer.iter_lines(chunk_size=1))
 

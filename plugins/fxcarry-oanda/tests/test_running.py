@@ -153,7 +153,7 @@ def test_while_the_clocks_differ_nothing_is_sent(start: Callable[..., Running]) 
 
 def test_the_token_is_nowhere(start: Callable[..., Running], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    running = start()
+    running = start(timeout=0.5)
     desk = running.desk
     faults = iter(("hangs", "failed", "reset", "busy", "garbled", "unavailable", "lost", "unanswered"))
 

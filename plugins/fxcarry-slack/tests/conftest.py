@@ -33,10 +33,10 @@ class Line:
     patch: pytest.MonkeyPatch
 
     def bot(self, **settings: Any) -> SlackNotifier:
-        return self._closed(bot(self.fake, self.server.url, self.patch, **{"timeout": 0.4, **settings}))
+        return self._closed(bot(self.fake, self.server.url, self.patch, **{"timeout": 10.0, **settings}))
 
     def hook(self, **settings: Any) -> SlackNotifier:
-        return self._closed(hook(self.fake, self.server.url, self.patch, **{"timeout": 0.4, **settings}))
+        return self._closed(hook(self.fake, self.server.url, self.patch, **{"timeout": 10.0, **settings}))
 
     def _closed(self, channel: SlackNotifier) -> SlackNotifier:
         self.stack.callback(channel.close)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -98,9 +100,32 @@ def test_very_many_facts_are_within_the_limit_of_blocks() -> None:
     assert said["blocks"][-2]["fields"][-1]["text"] == "… and 900 more"
 
 
+@pytest.mark.parametrize("sign", ["x", "é", "本", "🏦", '"', "\n", "\x07"])
+def test_long_words_leave_less_room_for_facts(sign: str) -> None:
+    said = message(
+        alert(sign * 10_000, kind=sign * 500, fields={f"fact {n}": sign * 90 for n in range(100)}), "<!here>"
+    )
+    assert _problem(said["text"], said["blocks"]) == ""
+    weight = len(json.dumps(said["blocks"]))
+    assert 11_000 < weight <= 13_000, "there is room left"
+    fields = [field for block in said["blocks"] for field in block.get("fields", ())]
+    assert re.fullmatch(r"… and \d+ more", fields[-1]["text"])
+    assert int(fields[-1]["text"].split()[2]) + len(fields) - 1 == 100
+    assert said["blocks"][-1]["type"] == "context"
+
+
+def test_the_fake_refuses_blocks_that_are_too_long(line: Line) -> None:
+    blocks = [{"type": "section", "text": {"type": "plain_text", "text": "x" * 2900}}] * 5
+    channel = line.hook()
+    assert channel._http.send("POST", "", {"text": "x", "blocks": blocks}).body == b"msg_blocks_too_long"
+    assert channel._http.send("POST", "", ["x"]).body == b"invalid_payload"
+    assert line.fake.posts == []
+
+
 def test_an_emoji_counts_as_two() -> None:
-    text = message(alert("🏦" * 5000))["blocks"][1]["text"]["text"]
-    assert text == "🏦" * 1499 + "…"
+    header, happened = message(alert("🏦" * 2000, kind="🏦" * 200))["blocks"][:2]
+    assert header["text"]["text"] == f"critical: {'🏦' * 69}…"
+    assert happened["text"]["text"] == "🏦" * ((5000 - len(json.dumps("…"))) // len(r"\ud83c\udfe6")) + "…"
 
 
 def test_a_refusal_that_nobody_knows_is_tried_again(line: Line) -> None:
@@ -127,7 +152,13 @@ def test_a_run_is_a_thread_and_critical_alerts_are_shown_besides(line: Line) -> 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("code", ["thread_not_found", "message_not_found", "cannot_reply_to_message"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "thread_not_found", "message_not_found", "cannot_reply_to_message",
+        "restricted_action_thread_locked", "restricted_action_non_threadable_channel",
+    ],
+)  # fmt: skip
 def test_a_thread_that_is_gone_is_begun_anew(line: Line, code: str) -> None:
     channel = line.bot()
     channel.notify(alert("one"))
@@ -136,6 +167,18 @@ def test_a_thread_that_is_gone_is_begun_anew(line: Line, code: str) -> None:
     channel.notify(alert("three"))
     _, two, three = line.fake.posts
     assert (two.thread, three.thread) == ("", two.ts)
+
+
+def test_a_reply_that_slack_puts_beside_its_thread_begins_another(line: Line) -> None:
+    channel = line.bot()
+    channel.notify(alert("one"))
+    channel.notify(alert("two"))
+    line.fake.is_unthreading = True
+    channel.notify(alert("three"))
+    line.fake.is_unthreading = False
+    channel.notify(alert("four"))
+    one, two, three, four = line.fake.posts
+    assert [post.thread for post in (two, three, four)] == [one.ts, "", three.ts]
 
 
 def test_a_webhook_knows_no_threads(line: Line) -> None:
@@ -156,7 +199,9 @@ def test_a_webhook_knows_no_threads(line: Line) -> None:
         ("bot", "token_revoked", "install"), ("bot", "msg_too_long", "report"),
         ("hook", "invalid_payload", "report"), ("hook", "invalid_token", "make another"),
         ("hook", "no_service", "make another"), ("hook", "channel_is_archived", "unarchive"),
-        ("hook", "action_prohibited", "administrator"),
+        ("hook", "action_prohibited", "administrator"), ("hook", "no_active_hooks", "switched off"),
+        ("hook", "team_disabled", "closed"), ("hook", "msg_blocks_too_long", "report"),
+        ("bot", "msg_blocks_too_long", "report"), ("hook", "a_new_error", "documentation"),
     ],
 )  # fmt: skip
 def test_a_refusal_is_final_and_says_what_to_do(line: Line, way: str, code: str, hint: str) -> None:
@@ -208,18 +253,18 @@ def test_a_limit_that_is_said_in_words_is_no_end(line: Line, code: str) -> None:
     line.fake.errors = [code]
     with pytest.raises(NotifierError, match=code) as caught:
         channel.notify(alert())
-    assert caught.value.fields == {"is_final": False}
+    assert caught.value.fields == {"is_final": False, "retry_after": 30.0}
 
 
 @pytest.mark.parametrize("way", ["bot", "hook"])
 @pytest.mark.parametrize("fault", ["hangs", "reset", "unanswered", "failed", "unavailable", "lost", "garbled"])
 def test_no_answer_is_no_refusal_and_nothing_is_sent_again(line: Line, way: str, fault: Any) -> None:
-    channel = getattr(line, way)()
+    channel = getattr(line, way)(timeout=0.5 if fault == "hangs" else 10.0)
     line.server.fail("POST *", fault)
     began = time.monotonic()
     with pytest.raises(DeliveryUnknown):
         channel.notify(alert())
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 5.0
     assert len(line.server.requests) == 1
     channel.notify(alert("the next one"))
     assert line.fake.posts[-1].shown.count("the next one") > 0
@@ -250,11 +295,11 @@ def test_an_answer_that_trickles_is_left_behind(line: Line, monkeypatch: pytest.
     is_over = threading.Event()
     monkeypatch.setattr(channels, "_PATIENCE", 0.2)
     with WireServer(lambda request: Reply(200, bytes_for_ever())) as slow:
-        channel = hook(line.fake, slow.url, line.patch, timeout=0.2)
+        channel = hook(line.fake, slow.url, line.patch, timeout=0.5)
         began = time.monotonic()
         with pytest.raises(DeliveryUnknown, match="did not end"):
             channel.notify(alert())
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 5.0
         is_over.set()
 
 
@@ -268,7 +313,10 @@ def test_no_connection_is_certain(line: Line) -> None:
 
 def test_no_secret_is_told(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for channel, secret in ((line.bot(), line.fake.token), (line.hook(), "fakeFAKEfakeFAKE")):
+    for channel, secret in (
+        (line.bot(timeout=1.0), line.fake.token),
+        (line.hook(timeout=1.0), "fakeFAKEfakeFAKE"),
+    ):
         line.fake.errors = [f"the token {secret} is bad", f"the token {secret} is bad"]
         with pytest.raises(NotifierError) as caught:
             channel.notify(alert())
@@ -287,6 +335,22 @@ def test_a_check_asks_and_posts_nothing(line: Line) -> None:
     assert line.bot().check().startswith("the bot is fxcarry in Fake; would post to C0123456789")
     assert line.hook().check().startswith("the webhook is known to Slack")
     assert line.fake.posts == []
+
+
+@pytest.mark.parametrize("way", ["bot", "hook"])
+@pytest.mark.parametrize("fault", ["hangs", "reset", "unanswered", "failed", "unavailable", "garbled", "error"])
+def test_a_check_that_fails_speaks_of_no_message(line: Line, way: str, fault: Any) -> None:
+    channel = getattr(line, way)(timeout=0.5 if fault == "hangs" else 10.0)
+    if fault == "error":
+        line.fake.errors = ["fatal_error"] * 9
+    else:
+        line.server.fail("*", fault, times=9)
+    with pytest.raises(NotifierError) as caught:
+        channel.check()
+    assert not isinstance(caught.value, DeliveryUnknown)
+    assert not caught.value.fields["is_final"]
+    assert "posted" not in str(caught.value)
+    assert caught.value.hint
 
 
 def test_a_scope_that_is_missing_is_found(line: Line) -> None:

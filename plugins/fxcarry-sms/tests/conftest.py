@@ -34,7 +34,7 @@ class Line:
     stack: ExitStack
 
     def channel(self, *to: str, **settings: Any) -> SmsNotifier:
-        channel = channel_of(self.fake, self.server.url, to=to or (FIRST,), **{"timeout": 0.4, **settings})
+        channel = channel_of(self.fake, self.server.url, to=to or (FIRST,), **{"timeout": 10.0, **settings})
         self.stack.callback(channel.close)
         return channel
 

@@ -87,7 +87,7 @@ def test_too_many_calls_for_long(line: Line) -> None:
 
 
 def test_nobody_listens(line: Line) -> None:
-    channel = line.channel(timeout=1.0)
+    channel = line.channel()
     with line.server.refuse(), pytest.raises(NotifierError, match=r"was not told.*refused") as told:
         channel.notify(alert())
     assert not isinstance(told.value, DeliveryUnknown)
@@ -99,10 +99,15 @@ def test_nobody_listens(line: Line) -> None:
 # -- no answer: it is never sent again, and the list is asked ----------------------------------------------------------
 
 
+def patience(fault: WireFault) -> float:
+    """A time-out that a slow machine keeps, except where a server that hangs is waited for."""
+    return 0.5 if fault == "hangs" else 10.0
+
+
 @pytest.mark.parametrize("fault", ["unanswered", "hangs", "reset", "failed", "garbled"])
 def test_taken_without_an_answer_and_found_in_the_list(line: Line, fault: WireFault) -> None:
     line.server.fail(SEND, fault)
-    line.channel().notify(alert())
+    line.channel(timeout=patience(fault)).notify(alert())
     assert (line.calls("POST"), line.calls("GET"), len(line.bodies())) == (1, 1, 1)
     assert line.server.requests[1].query == {"To": FIRST, "PageSize": "20"}
 
@@ -112,7 +117,7 @@ def test_taken_and_not_in_the_list_yet(line: Line, fault: WireFault) -> None:
     line.fake.is_blind = True
     line.server.fail(SEND, fault)
     with pytest.raises(DeliveryUnknown, match=r"\+41…567 may have been told") as told:
-        line.channel().notify(alert())
+        line.channel(timeout=patience(fault)).notify(alert())
     assert "not sent again" in told.value.hint
     assert (line.calls("POST"), line.calls("GET"), len(line.bodies())) == (1, 1, 1)
 
@@ -130,7 +135,7 @@ def test_the_list_does_not_answer_either(line: Line, fault: WireFault) -> None:
     line.server.fail(SEND, "unanswered")
     line.server.fail("GET *", fault, times=9)
     with pytest.raises(DeliveryUnknown):
-        line.channel().notify(alert())
+        line.channel(timeout=patience(fault)).notify(alert())
     assert (line.calls("POST"), len(line.bodies())) == (1, 1)
 
 
@@ -197,10 +202,10 @@ def test_an_answer_that_trickles_is_left(line: Line) -> None:
         return Reply(201, drops()) if request.method == "POST" else said
 
     with WireServer(answer) as server:
-        channel = channel_of(line.fake, server.url, timeout=0.2)
+        channel = channel_of(line.fake, server.url, timeout=0.4)
         began = time.monotonic()
         channel.notify(alert())  # it is in the list
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         line.fake.is_blind = True
         with pytest.raises(DeliveryUnknown, match="did not end"):
             channel.notify(alert("another"))
@@ -259,7 +264,7 @@ def test_refused_for_good(line: Line, code: int, is_final: bool, hint: str) -> N
 def test_the_queue_is_full(line: Line) -> None:
     line.fake.refuse(FIRST, 21611)
     with pytest.raises(NotifierError, match="maximum number of queued") as told:
-        line.channel(timeout=2.0).notify(alert())
+        line.channel().notify(alert())
     assert told.value.fields["is_final"] is False
 
 

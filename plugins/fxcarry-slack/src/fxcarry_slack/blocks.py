@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fxcarry.alerts import Words, one_line, words
@@ -11,7 +13,11 @@ from fxcarry.model import Alert
 HEADER, SECTION, FIELD, FIELDS, TEXT = 150, 3000, 2000, 10, 4000
 """Characters of a header, a section and a field, fields of a section, characters of a message's text."""
 
-_FACTS, _ROOM = 100, 8000  # facts of a message, and their characters: far from what Slack calls too long
+BLOCKS = 13_000
+"""Characters of all blocks as JSON: a little less than what Slack calls ``msg_blocks_too_long``."""
+
+_HAPPENED, _ANSWER = 5000, 1200  # of them, what happened and an answer may take; the facts have the rest
+_FACTS = 100
 
 
 def escaped(text: str) -> str:
@@ -25,50 +31,57 @@ def message(alert: Alert, mentions: str = "") -> dict[str, Any]:
     called = mentions if alert.severity == "critical" and not alert.is_over else ""
     over = "over: " if alert.is_over else ""
     text = _cut(f"{called} {over}{escaped(said.subject)}".strip(), TEXT)
-    return {"text": text, "blocks": list(_blocks(alert, said, called)), "unfurl_links": False, "unfurl_media": False}
+    return {"text": text, "blocks": _blocks(alert, said, called), "unfurl_links": False, "unfurl_media": False}
 
 
-def _blocks(alert: Alert, said: Words, called: str) -> Iterator[dict[str, Any]]:
-    yield {"type": "header", "text": _plain(f"{alert.severity}: {said.title}", HEADER)}
+def _blocks(alert: Alert, said: Words, called: str) -> list[dict[str, Any]]:
+    top: list[dict[str, Any]] = [{"type": "header", "text": _plain(f"{alert.severity}: {said.title}", HEADER)}]
     if called:
-        yield {"type": "section", "text": {"type": "mrkdwn", "text": called}}
+        top.append({"type": "section", "text": {"type": "mrkdwn", "text": called}})
     if said.happened.strip():
-        yield {"type": "section", "text": _plain(said.happened, SECTION)}
+        top.append({"type": "section", "text": _plain(said.happened, SECTION, _HAPPENED)})
     for label, answer in said.answers:
         if answer:
-            yield {"type": "section", "text": _plain(f"{label}: {answer}", SECTION)}
-    facts = list(_fields(said))
-    for i in range(0, len(facts), FIELDS):
-        yield {"type": "section", "fields": facts[i : i + FIELDS]}
-    yield {"type": "context", "elements": [_plain(f"{said.at} · {one_line(alert.kind)} · fxcarry", SECTION)]}
+            top.append({"type": "section", "text": _plain(f"{label}: {answer}", SECTION, _ANSWER)})
+    end = {"type": "context", "elements": [_plain(f"{said.at} · {one_line(alert.kind)} · fxcarry", HEADER)]}
+    facts = list(_fields(said, BLOCKS - _weight([*top, end])))
+    rows = [{"type": "section", "fields": facts[i : i + FIELDS]} for i in range(0, len(facts), FIELDS)]
+    return [*top, *rows, end]
 
 
-def _plain(text: str, most: int) -> dict[str, Any]:
-    """Text in which Slack reads no marks."""
-    return {"type": "plain_text", "text": _cut(text, most), "emoji": False}
+def _plain(text: str, most: int, heaviest: int = BLOCKS) -> dict[str, Any]:
+    """Text in which Slack reads no marks, of ``most`` characters and of ``heaviest`` as JSON."""
+    return {"type": "plain_text", "text": _cut(_cut(text, most), heaviest, _weight), "emoji": False}
 
 
-def _fields(said: Words) -> Iterator[dict[str, Any]]:
-    """The facts; those that there is no room for are counted."""
-    room = _ROOM
+def _fields(said: Words, room: int) -> Iterator[dict[str, Any]]:
+    """The facts that there is ``room`` for, as JSON; the others are counted."""
+    room -= _weight(_more(len(said.facts)))
     for i, (label, value) in enumerate(said.facts):
         field = _plain(f"{label}\n{value}", FIELD)
-        room -= _length(field["text"])
+        room -= _weight(field) + len(", ") + (len('{"type": "section", "fields": []}, ') if i % FIELDS == 0 else 0)
         if room < 0 or i == _FACTS:
-            yield _plain(f"… and {len(said.facts) - i} more", FIELD)
+            yield _more(len(said.facts) - i)
             return
         yield field
 
 
-def _cut(text: str, most: int) -> str:
-    """The beginning of ``text`` where it is longer, and …; an emoji counts as two, as Slack counts."""
-    if _length(text) <= most:
-        return text
-    kept = text[: most - 1]
-    while _length(kept) > most - 1:
-        kept = kept[: len(kept) - max(1, (_length(kept) - most + 1) // 2)]
-    return f"{kept}…"
+def _more(count: int) -> dict[str, Any]:
+    return _plain(f"… and {count} more", FIELD)
 
 
 def _length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _weight(part: Any) -> int:
+    """Characters as JSON, in which every sign beyond ASCII has six or twelve: nobody counts it as longer."""
+    return len(json.dumps(part))
+
+
+def _cut(text: str, most: int, size: Callable[[str], int] = _length) -> str:
+    """The beginning of ``text`` where it is longer, and …; an emoji counts as two, as Slack counts."""
+    if size(text) <= most:
+        return text
+    room = most - (size(f"{text}…") - size(text))
+    return text[: bisect_right(range(len(text) + 1), room, key=lambda end: size(text[:end])) - 1] + "…"

@@ -22,6 +22,7 @@ _SHOWN = 200  # characters of what Slack says
 _PATIENCE = 5.0  # seconds that a message waits for its turn
 _BURST = 4  # messages at once; then about one a second, as Slack asks
 _INSTALL = "install the app again: in its settings under OAuth & Permissions, with the scope chat:write"
+_REPORT = "please report it: the message was refused as it is"
 _HINTS: Mapping[str, str] = {
     "invalid_auth": "check the token: it begins with xoxb-",
     "not_authed": "check the token: it begins with xoxb-",
@@ -39,15 +40,29 @@ _HINTS: Mapping[str, str] = {
     "no_team": "the webhook is wrong: copy it again",
     "channel_is_archived": "the channel is archived: unarchive it, or make a webhook for another",
     "action_prohibited": "an administrator of the workspace has to allow posting there",
-    "invalid_payload": "please report it: the message was refused as it is",
-    "invalid_blocks": "please report it: the message was refused as it is",
-    "msg_too_long": "please report it: the message was refused as it is",
+    "no_active_hooks": "the webhook is switched off: in the app's settings, turn Incoming Webhooks on",
+    "team_disabled": "the workspace is closed: make a webhook in another",
+    "invalid_payload": _REPORT,
+    "invalid_blocks": _REPORT,
+    "msg_blocks_too_long": _REPORT,
+    "msg_too_long": _REPORT,
     "user_not_found": "the webhook is of a user who is gone: make another",
 }
-_THREAD_GONE = {"thread_not_found", "message_not_found", "cannot_reply_to_message", "invalid_thread_ts"}
+_THREAD_GONE = {
+    "thread_not_found",
+    "message_not_found",
+    "cannot_reply_to_message",
+    "invalid_thread_ts",
+    "restricted_action_thread_locked",
+    "restricted_action_non_threadable_channel",
+}
 _BUSY = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 _UNSURE = {"fatal_error", "internal_error", "service_unavailable", "request_timeout", "rollup_error"}
-_ASKED = {"no_text", "invalid_payload", "missing_text_or_fallback_or_attachments", "no_active_hooks"}
+_ASKED = {"no_text", "invalid_payload", "missing_text_or_fallback_or_attachments"}
+_FINAL = {400, 403, 404, 410}  # what a webhook answers where it will not take a message, now or later
+_PROXY = "is there a proxy or a login page?"
+_TWICE = f"it is not sent again, or it could be there twice; {_PROXY}"
+_PAUSE = 30.0  # seconds until the next try where Slack says that it is busy and not for how long
 
 
 class SlackNotifier:
@@ -79,9 +94,44 @@ class SlackNotifier:
     def notify(self, alert: Alert) -> None:
         """Post the alert. Raises NotifierError where Slack did not take it, DeliveryUnknown where nobody knows."""
         said = message(alert, self._config.mentions)
-        if self._config.webhook is not None:
-            self._hook(said)
-            return
+        try:
+            if self._config.webhook is not None:
+                self._hook(said)
+            else:
+                self._speak(said, alert)
+        except NoAnswer as error:
+            raise DeliveryUnknown(f"Slack may have posted it: {error.message}", hint=_TWICE) from None
+
+    def check(self) -> str:
+        """Ask whether Slack would take an alert, and post none. Raises NotifierError where it would not."""
+        try:
+            return self._whoami() if self._config.webhook is None else self._knock()
+        except NoAnswer as error:
+            fields = {"is_final": False}
+            raise NotifierError(f"Slack does not say: {error.message}", hint=error.hint, fields=fields) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- calls: NotifierError where nothing was posted, NoAnswer where nobody knows --------------------------------
+
+    def _hook(self, said: Mapping[str, Any]) -> None:
+        answer = self._answered(lambda: self._http.send("POST", "", said))
+        text = one_line(answer.text(_SHOWN))
+        if answer.is_good and text != "ok":
+            raise NoAnswer(f"it answered {text!r}, not ok", hint=_PROXY)
+        if not answer.is_good:
+            raise self._refused(text, answer.status)
+
+    def _knock(self) -> str:
+        answer = self._answered(lambda: self._http.send("POST", "", {}))
+        said = one_line(answer.text(_SHOWN))
+        if answer.status == 400 and said in _ASKED:
+            return "the webhook is known to Slack (it refused an empty message, as it should)"
+        raise self._refused(said, answer.status)
+
+    def _speak(self, said: Mapping[str, Any], alert: Alert) -> None:
         if alert.kind == AlertKind.ENGINE_START:
             self._thread = None
         try:
@@ -89,31 +139,6 @@ class SlackNotifier:
         except _Gone:
             self._thread = None
             self._post(said, alert)
-
-    def check(self) -> str:
-        """Ask whether Slack would take an alert, and post none."""
-        if self._config.webhook is None:
-            return self._whoami()
-        answer = self._answered(lambda: self._http.send("POST", "", {}))
-        said = one_line(answer.text(_SHOWN))
-        if answer.status == 400 and said in _ASKED:
-            return "the webhook is known to Slack (it refused an empty message, as it should)"
-        raise self._refused(said, answer.status)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    # -- calls -----------------------------------------------------------------------------------------------------
-
-    def _hook(self, said: Mapping[str, Any]) -> None:
-        answer = self._answered(lambda: self._http.send("POST", "", said))
-        text = one_line(answer.text(_SHOWN))
-        if answer.is_good and text == "ok":
-            return
-        if answer.is_good:
-            raise DeliveryUnknown(f"Slack answered {text!r}, not ok", hint="is there a proxy? It may have been posted")
-        raise self._refused(text, answer.status)
 
     def _post(self, said: Mapping[str, Any], alert: Alert) -> None:
         form = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
@@ -123,7 +148,9 @@ class SlackNotifier:
             if alert.severity == "critical":
                 form["reply_broadcast"] = "true"
         _, facts = self._called(lambda: self._http.send("POST", "/chat.postMessage", form=form))
-        if self._thread is None and isinstance(facts.get("ts"), str):
+        posted = facts.get("message")
+        is_reply = self._thread is not None and not (isinstance(posted, dict) and "thread_ts" not in posted)
+        if not is_reply and isinstance(facts.get("ts"), str):  # the first, or Slack put it beside a thread that is gone
             self._thread = facts["ts"]
 
     def _whoami(self) -> str:
@@ -135,41 +162,37 @@ class SlackNotifier:
         return f"the bot is {who}; would post to {self._config.channel}, which Slack does not say before it is done"
 
     def _answered(self, call: Callable[[], Answer]) -> Answer:
-        """The answer of a call; NotifierError where nothing was accepted, DeliveryUnknown where nobody knows."""
+        """The answer of a call."""
         try:
             return call()
         except NotSent as error:
             wait = error.fields.get("retry_after") or error.fields.get("wait")
             fields = {"is_final": False} | ({} if wait is None else {"retry_after": wait})
             raise NotifierError(f"Slack did not take it: {error.message}", hint=error.hint, fields=fields) from None
-        except NoAnswer as error:
-            raise DeliveryUnknown(f"Slack may have posted it: {error.message}", hint="it is not sent again") from None
 
     def _called(self, call: Callable[[], Answer]) -> tuple[Answer, Mapping[str, Any]]:
         """The good answer of a method of the Web API, which says itself whether it is one."""
         answer = self._answered(call)
-        try:
-            facts = answer.json()
-        except NoAnswer as error:
-            raise DeliveryUnknown(f"Slack may have posted it: {error.message}", hint=error.hint) from None
+        facts = answer.json()
         if isinstance(facts, dict) and facts.get("ok") is True:
             return answer, facts
         if isinstance(facts, dict) and facts.get("ok") is False:
             raise self._refused(str(facts.get("error")), answer.status)
-        raise DeliveryUnknown(f"{answer.text(_SHOWN)!r} is no answer of Slack's", hint="is there a proxy?")
+        raise NoAnswer(f"{answer.text(_SHOWN)!r} is no answer of Slack's", hint=_PROXY)
 
-    def _refused(self, said: str, status: int) -> NotifierError:
-        """A refusal in words."""
+    def _refused(self, said: str, status: int) -> NotifierError | NoAnswer:
+        """What a refusal is: of the alert, or of the thread, or none that is certain."""
         code = self._http.masked(one_line(said))[:_SHOWN]
         what = f"Slack refused with {code or status}"
+        if said in _UNSURE:
+            return NoAnswer(f"it failed with {code}", hint="try it again, and see whether Slack has trouble")
         if said in _THREAD_GONE:
             return _Gone(what)
-        if said in _UNSURE:
-            return DeliveryUnknown(f"Slack failed with {code}", hint="it may have been posted, and is not sent again")
         if said in _BUSY:
-            return NotifierError(what, hint="too many messages: it is tried again later", fields={"is_final": False})
+            fields = {"is_final": False, "retry_after": _PAUSE}
+            return NotifierError(what, hint="too many messages: it is tried again later", fields=fields)
         hint = _HINTS.get(said, "see the errors of chat.postMessage and of incoming webhooks in Slack's documentation")
-        return NotifierError(what, hint=hint, fields={"is_final": said in _HINTS})
+        return NotifierError(what, hint=hint, fields={"is_final": said in _HINTS or status in _FINAL})
 
 
 class _Gone(NotifierError):

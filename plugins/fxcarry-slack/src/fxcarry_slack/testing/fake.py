@@ -12,7 +12,9 @@ import attrs
 from fxcarry.testing import WireServer
 from fxcarry.testing.wire import Reply, Request
 
-_HEADER, _SECTION, _FIELD = 150, 3000, 2000
+_HEADER, _SECTION, _FIELD, _BLOCKS = 150, 3000, 2000, 13_000
+_STATUS = {"channel_is_archived": 410, "invalid_token": 403, "action_prohibited": 403, "team_disabled": 403,
+           "no_service": 404, "no_active_hooks": 404, "rollup_error": 500}  # fmt: skip
 
 
 @attrs.frozen
@@ -36,7 +38,8 @@ class Post:
 class FakeSlack:
     """The Web API below ``/api`` and one webhook at ``hook``. ``posts`` are what was posted, in order.
 
-    ``errors`` are given in their order to the next calls, instead of what they ask for; ``scopes`` are the bot's.
+    ``errors`` are given in their order to the next calls, instead of what they ask for; ``scopes`` are the bot's. Where
+    ``is_unthreading``, a reply is posted beside its thread, and only the answer shows it.
     """
 
     token = "xoxb-1-2-fakeFAKEfake"
@@ -47,6 +50,7 @@ class FakeSlack:
         self.posts: list[Post] = []
         self.errors: list[str] = []
         self.scopes = "chat:write,chat:write.public"
+        self.is_unthreading = False
         self.clock = 1741784700
 
     def serve(self) -> WireServer:
@@ -83,8 +87,12 @@ class FakeSlack:
         problem = _problem(form.get("text", ""), blocks)
         if problem:
             return _refusal(problem)
+        if self.is_unthreading:
+            thread = ""
         post = self._keep(form["text"], blocks, thread, form.get("reply_broadcast") == "true")
         shown = {"type": "message", "text": post.text, "ts": post.ts, "user": "U0FAKE0001", "team": "T0FAKE0001"}
+        if thread:
+            shown["thread_ts"] = thread
         return Reply.json({"ok": True, "channel": self.channel, "ts": post.ts, "message": shown})
 
     def _hook(self, request: Request) -> Reply:
@@ -92,11 +100,12 @@ class FakeSlack:
             return _words("no_service", 404)
         if self.errors:
             code = self.errors.pop(0)
-            status = {"channel_is_archived": 410, "invalid_token": 403, "action_prohibited": 403, "no_service": 404}
-            return _words(code, status.get(code, 500 if code == "rollup_error" else 400))
+            return _words(code, _STATUS.get(code, 400))
         try:
             found = request.json()
         except ValueError:
+            found = None
+        if not isinstance(found, dict):
             return _words("invalid_payload", 400)
         problem = _problem(found.get("text", ""), found.get("blocks", []))
         if problem:
@@ -125,6 +134,8 @@ def _problem(text: str, blocks: Any) -> str:
         return "no_text"
     if not isinstance(blocks, list) or len(blocks) > 50 or any(not _is_block(block) for block in blocks):
         return "invalid_blocks"
+    if len(json.dumps(blocks)) > _BLOCKS:
+        return "msg_blocks_too_long"
     return "msg_too_long" if len(text) > 40_000 else ""
 
 
