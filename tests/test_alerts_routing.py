@@ -108,6 +108,8 @@ def test_who_is_told_next(route: Route, tried: set[str], severity: str, found: s
         ({"to": (), "severities": ("fatal",)}, "there is no severity 'fatal'"),
         ({"to": (), "hours": "22-7"}, "'22-7' are no hours"),
         ({"to": (), "hours": "22:00"}, "'22:00' are no hours"),
+        ({"to": (), "hours": "22:00Z-07:00Z"}, "'22:00Z-07:00Z' are no hours"),
+        ({"to": (), "hours": "22:00-07:00+01:00"}, "are no hours"),
         ({"to": (), "hours": "22:00-25:00"}, "'22:00-25:00' are no hours"),
         ({"to": (), "escalate_minutes": 0}, "escalate_minutes: expected minutes > 0, got 0"),
         ({"to": (), "escalate_minutes": float("nan")}, "got nan"),

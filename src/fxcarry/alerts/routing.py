@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import time
+from datetime import datetime, time
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -73,7 +73,7 @@ def _check_hours(_: object, attribute: attrs.Attribute[Any], value: str) -> None
 
 def _hours(text: str) -> tuple[time, time]:
     try:
-        first, last = (time.fromisoformat(part.strip()) for part in text.split("-"))
+        first, last = (datetime.strptime(part.strip(), "%H:%M").time() for part in text.split("-"))
     except ValueError:
         raise ConfigError(f"{text!r} are no hours", hint='write "22:00-07:00"') from None
     if first == last:
