@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -434,6 +435,18 @@ def test_transactions_since_an_id_are_those_after_it(broker: PaperBroker, path: 
     rows = sqlite3.connect(path).execute("SELECT id, record FROM transactions ORDER BY id").fetchall()
     assert [i for i, _ in rows] == [t.id for t in booked]
     assert sum(Decimal(json.loads(r)["amount"]) for _, r in rows) + 100_000 == broker.get_account_balance()
+
+
+def test_an_account_does_not_go_back(broker: PaperBroker, path: Path) -> None:
+    snapshots = market(4)
+    broker.sync(snapshots[2])
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"is at 2025-03-10 21:00 UTC already, and this look is at 2025-03-10 16:00"):
+        broker.sync(snapshots[1])
+    nearly = attrs.evolve(snapshots[2], at=snapshots[2].at - timedelta(minutes=5))
+    assert broker.sync(nearly).nav == 100_000
+    assert broker.at == snapshots[2].at
+    assert path.read_bytes() == before
 
 
 def test_closed_it_opens_again_by_itself(broker: PaperBroker) -> None:

@@ -12,6 +12,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -49,6 +50,7 @@ _SCHEMA = f"""
 """
 _OPEN = (OrderStatus.WORKING, OrderStatus.PARTIAL)
 _PATIENCE = 5.0  # seconds to wait for another process that writes
+_BACK = timedelta(minutes=10)  # that a clock may be set back between two looks
 
 
 class PaperBroker(SimBroker):
@@ -265,8 +267,18 @@ class PaperBroker(SimBroker):
         return super().get_instruments(wanted)
 
     def sync(self, snapshot: Snapshot) -> Account:
-        """Advance to a snapshot as the simulated venue does; the account is on the disk when this returns."""
+        """Advance to a snapshot as the simulated venue does; the account is on the disk when this returns.
+
+        Nothing happens at a snapshot of the same time or of some minutes before; ConfigError at one of long before.
+        """
         with self._written():
+            known = self._snapshot
+            if known is not None and known.at - snapshot.at > _BACK:
+                raise ConfigError(
+                    f"the paper account {self.path} is at {known.at:%Y-%m-%d %H:%M} UTC already, and this look is at"
+                    f" {snapshot.at:%Y-%m-%d %H:%M}",
+                    hint="it does not go back: another replay wants another path; is this machine's clock right?",
+                )
             return super().sync(snapshot)
 
     def twin(self) -> SimBroker:
