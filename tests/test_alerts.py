@@ -148,6 +148,43 @@ def test_an_engine_that_crashes_again_and_again_tells_it_once_an_hour(tmp_path: 
     assert told == [1, 0, 0, 1, 0]
 
 
+def lives(path: Path, *ends: str, apart: timedelta = 10 * MINUTE) -> list[list[str]]:
+    """What is told by processes one after another that each start, and end as is said."""
+    told = []
+    for number, end in enumerate(ends):
+        channel, at = Channel(), AT + number * apart
+        with SqliteJournal(path / "journal.sqlite", account_id="A1") as journal:
+            alerts = Alerts(journal, [channel], AlertSettings(dedupe_minutes=60))
+            alerts.recover(at)
+            alerts.tell(at, AlertKind.ENGINE_START, "info", "the engine runs")
+            alerts.flush()
+            if end == "stop":
+                alerts.tell(at, AlertKind.ENGINE_STOP, "info", "the engine stopped")
+            elif end != "killed":
+                alerts.tell(at, AlertKind.ENGINE_CRASH, "critical", end)
+            alerts.flush()
+            alerts.close()
+        told.append([alert.kind.removeprefix("engine-") for alert in channel.alerts])
+    return told
+
+
+def test_the_start_after_a_crash_is_told_once_too(tmp_path: Path) -> None:
+    found = lives(tmp_path, "crash", "crash", "crash", "killed", "crash", "crash", "crash", "crash")
+    assert found[:6] == [["start", "crash"], ["start"], [], [], [], []]
+    assert found[6:] == [["crash"], ["start"]], "an hour is over"
+
+
+def test_other_words_and_a_stop_begin_anew(tmp_path: Path) -> None:
+    found = lives(tmp_path, "one", "one", "two", "one", "stop", "one", "killed", "killed")
+    assert found[:4] == [["start", "crash"], ["start"], ["crash"], ["start"]]
+    assert found[4:] == [["stop"], ["start"], ["start"], ["start"]]
+
+
+def test_without_a_crash_every_start_is_told(tmp_path: Path) -> None:
+    told = lives(tmp_path, "killed", "killed", "stop", "stop")
+    assert told == [["start"], ["start"], ["start", "stop"], ["start", "stop"]]
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 

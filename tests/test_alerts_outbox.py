@@ -243,6 +243,28 @@ def test_what_waits_behind_a_slow_channel_goes_to_the_next(gate: threading.Event
     alerts.close()
 
 
+def test_what_is_critical_goes_before_what_is_not(gate: threading.Event, journal: Journal) -> None:
+    slack = Peer("slack", lambda call: bool(call > 1 or gate.wait(5)))
+    alerts = Alerts(journal, [slack], AlertSettings(routes=(Route(to=("slack",), then=()),)))
+    send(alerts, "trade 1", severity="info")
+    until(lambda: slack.calls == 1)
+    send(alerts, "trade 2", "trade 3", severity="info")
+    send(alerts, "fire", "smoke")
+    until(lambda: states(journal, "smoke") == {"slack": "waiting"})
+    gate.set()
+    assert alerts.settle(5)
+    assert slack.messages == ["trade 1", "fire", "smoke", "trade 2", "trade 3"]
+
+
+def test_what_is_tried_again_keeps_its_place(journal: Journal) -> None:
+    slack = Peer("slack", fails(NotifierError("busy"), times=1))
+    alerts = Alerts(journal, [slack], AlertSettings(routes=(Route(to=("slack",), then=()),)))
+    send(alerts, "trade 1", "trade 2", severity="info")
+    send(alerts, "fire")
+    until(lambda: len(slack.taken) == 3)
+    assert slack.messages == ["fire", "trade 1", "trade 2"]
+
+
 def test_one_that_hangs_for_good_has_possibly_delivered_and_says_so_when_it_comes_back(gate: threading.Event) -> None:
     journal = MemoryJournal()
     hanging, other = Peer("hanging", lambda call: gate.wait() and None), Peer("other")

@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
+from fxcarry.alerts import AlertKind, Alerts
 from fxcarry.conventions import is_open, session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants, wall_instants
 from fxcarry.engine import Engine
-from fxcarry.errors import ConfigError, JournalLocked
+from fxcarry.errors import ConfigError, JournalLocked, NotifierError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
 from fxcarry.market import MarketHistory
-from fxcarry.model import TradingState
+from fxcarry.model import Alert, TradingState
 from fxcarry.simulation import SimBroker
 from fxcarry.strategies import Sign
 from fxcarry.testing import market_history
@@ -292,3 +293,44 @@ def test_a_performance_log_that_cannot_be_written_is_told_and_stops_nothing(
     told = [row["message"] for row in daemon.journal.table("alerts") if row["kind"] == "performance-log"]
     assert len(told) == 3
     assert "cannot be written" in told[0]
+
+
+class Pager:
+    """A channel that keeps what it is told, unless it is away."""
+
+    name = "pager"
+
+    def __init__(self, *, is_away: bool = False) -> None:
+        self.is_away, self.told = is_away, list[tuple[str, str]]()
+
+    def notify(self, alert: Alert) -> None:
+        if self.is_away:
+            raise NotifierError("away")
+        self.told.append((str(alert.kind), alert.message))
+
+
+@pytest.mark.in_background
+def test_a_replay_that_has_nothing_to_look_at_sends_what_was_left(daemon: Daemon, history: MarketHistory) -> None:
+    engine, at = daemon.engine, looks(history)[:5]
+    engine.alerts = Alerts(daemon.journal, [Pager(is_away=True)])
+    assert daemon.run(at) == 5
+    engine.alerts.tell(at[0], AlertKind.RISK_LIMIT, "critical", "fire")
+    engine.alerts.flush()
+    engine.alerts.close(0.5)
+    pager = Pager()
+    engine.alerts = Alerts(daemon.journal, [pager])
+    assert daemon.run(at) == 0
+    assert ("risk-limit", "fire") in pager.told
+    assert not [message for kind, message in pager.told if kind in ("engine-start", "engine-stop")]
+
+
+@pytest.mark.in_background
+def test_an_engine_whose_last_look_is_not_over_yet_starts_when_it_is(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock went back, or it was started twice within a minute."""
+    now, pager = datetime.now(UTC), Pager()
+    daemon.engine.alerts = Alerts(daemon.journal, [pager])
+    monkeypatch.setattr(daemon.journal, "last_beat", lambda: now)
+    daemon.run([now - timedelta(minutes=1), now, now + timedelta(seconds=0.3)], is_live=True)
+    assert [kind for kind, _ in pager.told if kind.startswith("engine-")] == ["engine-start", "engine-stop"]

@@ -790,6 +790,17 @@ def test_alerts_are_read_with_what_became_of_them_and_who_saw_them(journal: Jour
     assert not journal.is_over("feed-error", "other", 1)
 
 
+def test_alerts_of_a_replay_are_recent_where_they_were_sent_lately(journal: Journal) -> None:
+    for number in (1, 2, 3):
+        journal.alert(Alert(at=AT, kind="feed-error", severity="critical", message=str(number)))
+    for number, sent in ((1, AT), (1, AT + HOUR), (2, AT + HOUR)):
+        journal.delivery(number, "mail", sent, "waiting")
+    since = AT + timedelta(days=9)
+    assert journal.recent_alerts(since) == []
+    found = [one.number for one in journal.recent_alerts(since, sent_since=AT + HOUR)]
+    assert found == ([2] if isinstance(journal, SqliteJournal) else [1, 2]), "in memory all of it is recent"
+
+
 @pytest.mark.parametrize(("number", "by", "message"), [(7, "ann", "there is no alert 7"), (1, " ", "nobody is named")])
 def test_only_a_person_acknowledges_an_alert_that_is_there(
     journal: Journal, number: int, by: str, message: str

@@ -27,7 +27,7 @@ from fxcarry.alerts import AlertKind, Alerts, Severity
 from fxcarry.clock import Frequency, SteppedClock
 from fxcarry.conventions import is_open, session_end, trade_date
 from fxcarry.engine import Engine
-from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError, JournalError
+from fxcarry.errors import BrokerError, BrokerUnavailable, DataError, FxCarryError
 from fxcarry.journal import Command, JournalLock, SqliteJournal, append_performance
 from fxcarry.live import nothing
 from fxcarry.market import MarketHistory, from_ns
@@ -151,6 +151,7 @@ class Daemon:
     _is_recovered: bool = attrs.field(default=False, init=False)
     _failing_since: datetime | None = attrs.field(default=None, init=False)
     _reported: str | None = attrs.field(default=None, init=False)
+    _at: datetime | None = attrs.field(default=None, init=False)
 
     def run(
         self,
@@ -172,23 +173,24 @@ class Daemon:
         looks = 0
         with self.lock, self._signals():
             self.engine.before_send = self.lock.check
-            is_first = True
+            is_started = is_ahead = False
             try:
                 done = last = self.journal.last_beat()
                 for at in instants:
                     if done is not None and at <= done:
-                        if is_live and is_first:
+                        if is_live and not is_ahead:
                             self._tell_clock(done - datetime.now(UTC))
-                            is_first = False
+                            is_ahead = True
                         continue
                     seconds = 0.0
                     if is_live:
                         seconds = (at - datetime.now(UTC)).total_seconds()
                     elif speed is not None and looks and last is not None:
                         seconds = (at - last).total_seconds() / speed
-                    if is_first:
+                    self._at = at
+                    if not is_started:
                         self._started(at)
-                        is_first = False
+                        is_started = True
                     if self._wait(max(seconds, 0.0)):
                         break
                     if is_live and datetime.now(UTC) - at > timedelta(seconds=_JUMP):
@@ -199,8 +201,10 @@ class Daemon:
                         looks, last = looks + 1, at
                         if told is not None:
                             told(at, self.engine)
-                if last is not None:
-                    self._tell(last, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
+                if is_started:
+                    self._tell(last or at, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
+                elif done is not None:  # nothing to look at; what an earlier process left is sent
+                    self.engine.alerts.recover(done)
             except BaseException as error:
                 self._crashed(error)
                 raise
@@ -291,15 +295,8 @@ class Daemon:
         _notify("READY=1")
 
     def _crashed(self, error: BaseException) -> None:
-        at = self._last()
+        at = self._at or datetime.now(UTC)
         self._tell(at, AlertKind.ENGINE_CRASH, "critical", f"the engine ended: {type(error).__name__}: {error}")
-
-    def _last(self) -> datetime:
-        """The last look, or now where there was none or the journal cannot be read."""
-        try:
-            return self.journal.last_beat() or datetime.now(UTC)
-        except JournalError:
-            return datetime.now(UTC)
 
     def _tell(self, at: datetime, kind: AlertKind, severity: Severity, message: str) -> None:
         self.engine.alerts.tell(at, kind, severity, message)

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from itertools import takewhile
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal
 
@@ -95,6 +96,14 @@ class _Line:
         self.held_severity: Severity = "info"
         self.held_since: tuple[float, datetime] | None = None
         self.held_last: datetime | None = None
+
+    def put(self, job: _Job, *, is_again: bool = False) -> None:
+        """Let it wait: what is critical before what is not, what is tried again before its equals."""
+        critical = sum(1 for _ in takewhile(lambda other: other.sent.is_critical, self.waiting))
+        if is_again:
+            self.waiting.insert(0 if job.sent.is_critical else critical, job)
+        else:
+            self.waiting.insert(critical if job.sent.is_critical else len(self.waiting), job)
 
     def may_tell(self, now: float) -> bool:
         """Whether one more alert is within the limit; counts it."""
@@ -325,7 +334,7 @@ class Outbox:
         for name in sent.route.to:
             line = self._lines[name]
             if sent.is_critical or (len(line.waiting) < _IN_LINE and line.may_tell(now)):
-                line.waiting.append(_Job(sent))
+                line.put(_Job(sent))
             else:
                 line.hold(alert, now)
                 self._note(sent, name, "held-back")
@@ -410,7 +419,7 @@ class Outbox:
         if outcome.state == "failed" and not outcome.is_final:
             is_urgent = job.sent.is_critical and not job.sent.is_known
             if is_urgent or job.tries < _TRIES:
-                line.waiting.appendleft(job)
+                line.put(job, is_again=True)
 
     def _pass_on(self, job: _Job) -> None:
         """Tell the next channel, unless somebody knows already."""
@@ -421,7 +430,7 @@ class Outbox:
         if name is not None:
             job.is_passed_on = True
             sent.tried.add(name)
-            self._lines[name].waiting.append(_Job(sent, is_fallback=True))
+            self._lines[name].put(_Job(sent, is_fallback=True))
 
     def _watch(self, now: float) -> None:
         """Channels that do not come back, and critical alerts that wait for one that is left alone or slow."""
@@ -461,7 +470,7 @@ class Outbox:
             message = f"not acknowledged for {since:g} minutes: {sent.alert.message}"
             again = _Sent(sent.number, attrs.evolve(sent.alert, message=message), sent.route, {name}, is_escalated=True)
             sent.tried.add(name)
-            self._lines[name].waiting.append(_Job(again))
+            self._lines[name].put(_Job(again))
             one.due = now + since * 60
 
     def _is_answered(self, alert: Alert, number: int) -> bool:
@@ -492,7 +501,7 @@ class Outbox:
             )
             line.held, line.held_since, line.held_severity = Counter(), None, "info"
             sent = _Sent(self._record(alert), alert, Route(to=(line.name,), then=()))
-            line.waiting.append(_Job(sent))
+            line.put(_Job(sent))
 
     # -- the journal -------------------------------------------------------------------------------------------------
 
@@ -548,6 +557,6 @@ class Outbox:
                     self._expect_answer(sent, now)
             elif open_at:
                 for name in open_at:
-                    self._lines[name].waiting.append(_Job(sent, is_noted=True))
+                    self._lines[name].put(_Job(sent, is_noted=True))
             elif "unknown" in states.values():
                 self._pass_on(_Job(sent))

@@ -6,7 +6,7 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -41,6 +41,9 @@ _NEWS = frozenset(
     }
 )
 """What happens anew each time, whatever the words."""
+
+_RUNS = (AlertKind.ENGINE_START, AlertKind.ENGINE_CRASH)
+"""What one process after another says in the same words."""
 
 
 @attrs.define
@@ -121,12 +124,11 @@ class Alerts:
                 return
             self._lasting[key] = 0
         alert = Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}, key=key)
-        can_repeat = not key and kind not in _NEWS
-        said = self._said.get((kind, severity, message)) if can_repeat else None
+        said = None if key else self._said.get((kind, severity, message))
         if said is not None:
             said.again, said.last = said.again + 1, at
             return
-        if can_repeat:
+        if not key and kind not in _NEWS:
             self._said[kind, severity, message] = _Said(alert, at)
         self._waiting.append(alert)
 
@@ -166,14 +168,27 @@ class Alerts:
         first alert.
         """
         try:
-            recent = self.journal.recent_alerts(at - _RECENT)
+            recent = self.journal.recent_alerts(at - _RECENT, sent_since=datetime.now(UTC) - _RECENT)
         except JournalError as error:  # nobody is kept from starting, or from closing the account, by this
             _LOG.error("alerts of an earlier process cannot be read: %s", error)
             return
-        for one in recent:  # a crash again and again is told once
-            if one.alert.kind == AlertKind.ENGINE_CRASH:
-                self._said[one.alert.kind, one.alert.severity, one.alert.message] = _Said(one.alert, one.alert.at)
+        self._recognize_crashes([one.alert for one in recent])
         self._outbox.recover(recent)
+
+    def _recognize_crashes(self, recent: Iterable[Alert]) -> None:
+        """A crash again and again is told once, and so is the start after it."""
+        starts: dict[tuple[str, str, str], _Said] = {}
+        is_crashing = False
+        for alert in recent:
+            words = alert.kind, alert.severity, alert.message
+            if alert.kind == AlertKind.ENGINE_CRASH:
+                self._said.pop(words, None)
+                self._said[words] = _Said(alert, alert.at)
+            if alert.kind in (AlertKind.ENGINE_CRASH, AlertKind.ENGINE_STOP):
+                is_crashing, starts = alert.kind == AlertKind.ENGINE_CRASH, {}
+            elif alert.kind == AlertKind.ENGINE_START and is_crashing:
+                starts[words] = _Said(alert, alert.at)
+        self._said |= starts
 
     def settle(self, seconds: float = 10.0) -> bool:
         """Wait until every channel has been asked; False where that takes longer."""
@@ -184,8 +199,7 @@ class Alerts:
 
         What is not sent then is in the journal, and a critical alert among it is sent at the next start.
         """
-        counted = [said for said in self._said.values() if said.again and said.alert.kind != AlertKind.ENGINE_CRASH]
-        self._waiting += [said.summary() for said in counted]
+        self._waiting += [said.summary() for said in self._said.values() if said.again and said.alert.kind not in _RUNS]
         self._said.clear()
         self.flush()
         return self._outbox.close(seconds)

@@ -165,15 +165,17 @@ class MemoryJournal:
         """Alerts from that number on, in their order, ``limit`` at most."""
         return list(enumerate(self.alerts[number - 1 : number - 1 + limit], number))
 
-    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all), and where ``sent_since`` is given all of which something is on
+        record, with what became of them, in their order.
+        """
         found: dict[int, dict[str, tuple[str, str]]] = {}
         for number, channel, state, error in list(self.deliveries):
             found.setdefault(number, {})[channel] = (state, error)
         return [
             AlertRecord(number, alert, found.get(number, {}), self._acknowledged.get(number, ""))
             for number, alert in enumerate(list(self.alerts), 1)
-            if since is None or alert.at >= since
+            if since is None or alert.at >= since or (sent_since is not None and number in found)
         ]
 
     def is_acknowledged(self, alert: int) -> bool:

@@ -236,8 +236,10 @@ class Journal(Protocol):
         """Alerts from that number on, in their order, ``limit`` at most."""
         ...
 
-    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
+    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order. Also those whose
+        delivery began at ``sent_since`` or later by the clock on the wall: a replay's are dated long ago.
+        """
         ...
 
     def is_acknowledged(self, alert: int) -> bool:

@@ -677,20 +677,23 @@ class SqliteJournal:
         rows = self._rows(f"SELECT seq, {_ALERT} FROM alerts WHERE seq >= ? ORDER BY seq LIMIT ?", number, limit)
         return [(seq, _alert(row)) for seq, *row in rows]
 
-    def recent_alerts(self, since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all) with what became of them, in their order."""
-        first = "" if since is None else instant(since)
+    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order. Also those whose
+        delivery began at ``sent_since`` or later by the clock on the wall: a replay's are dated long ago.
+        """
+        first = "" if since is None else instant(since), "~" if sent_since is None else instant(sent_since)
+        chosen = "(a.at >= ? OR a.seq IN (SELECT alert FROM deliveries GROUP BY alert HAVING MIN(at) >= ?))"
         found: dict[int, dict[str, tuple[str, str]]] = {}
         for number, channel, state, error in self._rows(
             "SELECT d.alert, d.channel, d.state, d.error FROM alerts AS a JOIN deliveries AS d ON d.alert = a.seq "
-            "WHERE a.at >= ? ORDER BY d.seq",
-            first,
+            f"WHERE {chosen} ORDER BY d.seq",
+            *first,
         ):  # before version 4 there was no state: an error or none
             found.setdefault(number, {})[channel] = (state or ("failed" if error else "delivered"), error)
         rows = self._rows(
             f"SELECT a.seq, k.who, {_ALERT} FROM alerts AS a LEFT JOIN (SELECT alert, who FROM acknowledgements) AS k "
-            "ON k.alert = a.seq WHERE a.at >= ? ORDER BY a.seq",
-            first,
+            f"ON k.alert = a.seq WHERE {chosen} ORDER BY a.seq",
+            *first,
         )
         return [AlertRecord(seq, _alert(row), found.get(seq, {}), who or "") for seq, who, *row in rows]
 
