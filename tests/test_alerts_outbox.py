@@ -513,6 +513,28 @@ def test_what_a_crash_left_is_sent_once_or_marked(tmp_path: Path) -> None:
     assert sms.messages == ["in the middle"]
 
 
+def test_a_crash_takes_a_critical_alert_from_none_of_those_who_are_told_and_no_count(tmp_path: Path) -> None:
+    mail, sms = Peer("mail"), Peer("sms")
+    left: list[tuple[Severity, str, dict[str, list[str]]]] = [
+        ("critical", "half", {"mail": ["sending", "delivered"], "sms": ["waiting"]}),
+        ("critical", "half in doubt", {"mail": ["sending", "delivered"], "sms": ["waiting", "sending"]}),
+    ]
+    with crashed(tmp_path / "journal.sqlite", left) as journal:
+        counts = [
+            journal.alert(Alert(at=AT, kind="held-back", severity="info", message=f"{n} alerts were not sent here"))
+            for n in (7, 8)
+        ]
+        for number, state in zip(counts, ("waiting", "sending")):
+            journal.delivery(number, "mail", AT, state)
+        for _ in range(2):
+            alerts = Alerts(journal, [mail, sms], AlertSettings(routes=(Route(to=("mail", "sms")),)))
+            alerts.recover(AT + timedelta(hours=1))
+            assert alerts.settle(5)
+            alerts.close()
+    assert sms.messages == ["half"]
+    assert mail.messages == ["7 alerts were not sent here"]
+
+
 def test_news_of_last_month_and_other_processes_alerts_are_not_sent(tmp_path: Path) -> None:
     peer = Peer("mail")
     with crashed(tmp_path / "journal.sqlite", [("critical", "old", {})]) as journal:

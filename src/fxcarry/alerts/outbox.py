@@ -527,12 +527,21 @@ class Outbox:
         except FxCarryError as error:  # the channels are told all the more
             _LOG.error("deliveries could not be recorded: %s", error)
 
+    def _count_again(self, one: AlertRecord) -> None:
+        """A count that was not sent is sent as it is."""
+        for name, state in one.states.items():
+            if state == "waiting" and name in self._lines:
+                sent = _Sent(one.number, one.alert, Route(to=(name,), then=()))
+                self._lines[name].put(_Job(sent, is_noted=True))
+
     def _take_up(self, recent: list[AlertRecord], now: float) -> None:
         """What an earlier process left. Critical alerts that reached nobody are sent, those that nobody acknowledged
         are escalated, the others are counted; one that was being sent was possibly delivered.
         """
         routed = max((one.number for one in recent if one.states), default=0)
         for one in recent:
+            if one.alert.kind == AlertKind.HELD_BACK:
+                self._count_again(one)
             if one.alert.kind in NOT_OURS:
                 continue
             sent = _Sent(one.number, one.alert, self.settings.route(one.alert, self._names))
@@ -555,6 +564,9 @@ class Outbox:
             elif sent.is_known:
                 if not one.acknowledged_by:
                     self._expect_answer(sent, now)
+                for name in sent.route.to:
+                    if states.get(name) == "waiting":
+                        self._lines[name].put(_Job(sent, is_noted=True))
             elif open_at:
                 for name in open_at:
                     self._lines[name].put(_Job(sent, is_noted=True))
