@@ -73,7 +73,7 @@ def test_the_list_tells_what_became_of_each() -> None:
     assert run("list").stdout.splitlines() == [
         "     1 2025-03-12 21:00:00 info     engine-start: the engine runs on paper",
         "       console delivered",
-        "     2 2025-03-12 21:00:00 critical order-unknown: nobody knows",
+        "     2 2025-03-12 21:00:00 critical order-unknown: nobody | knows",
         "       mail failed (NotifierError: 535); sms unknown (no answer)",
         "     3 2025-03-12 21:00:00 critical feed-error: silent",
         "       acknowledged by ann",
@@ -100,8 +100,13 @@ def test_a_journal_without_alerts_and_no_journal_at_all(folder: Path) -> None:
 
 def test_an_acknowledgement_is_on_record_once(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerting.getpass, "getuser", lambda: "bob")
-    assert shown("ack", "2", "--reason", "I call the broker") == {"acknowledged": [2], "by": "bob"}
-    assert shown("ack", "2", "1") == {"acknowledged": [1], "by": "bob"}
+    assert shown("ack", "2", "--reason", "I call the broker") == {"acknowledged": [2], "by": "bob", "already": {}}
+    assert shown("ack", "2", "1", "3") == {"acknowledged": [1], "by": "bob", "already": {"2": "bob", "3": "ann"}}
+    assert run("ack", "3").stdout.splitlines() == ["0 acknowledged by bob", "3 was acknowledged before, by ann"]
+    assert [(one["acknowledged_by"], one["reason"]) for one in shown("list")][1:] == [
+        ("bob", "I call the broker"), ("ann", None),
+    ]  # fmt: skip
+    assert "; acknowledged by bob: I call the broker" in run("list").stdout
     assert [one["number"] for one in shown("list", "--open")] == []
     rows = [(row["alert"], row["who"], row["reason"]) for row in journal.table("acknowledgements")]
     assert rows == [(3, "ann", ""), (2, "bob", "I call the broker"), (1, "bob", "")]
@@ -169,6 +174,7 @@ def test_a_kind_and_severity_go_where_the_routes_say(folder: Path, monkeypatch: 
     told = shown("test", "--severity", "critical")
     assert (told["to"], told["then"], told["escalate_minutes"]) == (["sms"], ["mail"], 15)
     assert (len(mail.taken), len(sms.taken)) == (0, 1)
+    assert "acknowledge" not in sms.taken[0].fields, "its number would be that of a real alert"
     assert shown("test", "--severity", "warning")["to"] == ["mail", "sms"]
     result = run("test", "--kind", "digest")
     assert (result.exit_code, result.stdout) == (

@@ -334,3 +334,17 @@ def test_an_engine_whose_last_look_is_not_over_yet_starts_when_it_is(
     monkeypatch.setattr(daemon.journal, "last_beat", lambda: now)
     daemon.run([now - timedelta(minutes=1), now, now + timedelta(seconds=0.3)], is_live=True)
     assert [kind for kind, _ in pager.told if kind.startswith("engine-")] == ["engine-start", "engine-stop"]
+
+
+@pytest.mark.in_background
+def test_what_is_told_while_it_waits_for_the_first_look_is_dated_now(daemon: Daemon) -> None:
+    """Started on a Saturday, the first look is on Sunday evening."""
+    daemon.engine.alerts = Alerts(daemon.journal, [Pager()])
+    began = datetime.now(UTC)
+    ender = threading.Timer(0.3, daemon.stop)
+    ender.start()
+    assert daemon.run([began + timedelta(days=2)], is_live=True) == 0
+    ender.join()
+    told = {one.alert.kind: one.alert.at for one in daemon.journal.recent_alerts()}
+    assert told.keys() == {"engine-start", "engine-stop"}
+    assert all(began <= at <= datetime.now(UTC) for at in told.values())

@@ -327,7 +327,7 @@ def test_a_proxy_of_the_environment_is_used(token: Secret, monkeypatch: pytest.M
     with proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "")
-        http = Http("http://venue.example", bearer=token)
+        http = Http("http://venue.example")
         assert http.get("/quote").json() == {"through": "proxy"}
         http.close()
 
@@ -340,6 +340,24 @@ def test_a_certificate_authority_of_the_environment_is_used(
     with pytest.raises(FxCarryError, match=r"none\.pem"):
         http.get("/quote")
     http.close()
+
+
+def test_a_secret_leaves_this_machine_encrypted_only(token: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("http://venue.example", "http://192.168.0.7:8080/api", "http://localhost.example"):
+        for given in (
+            {"bearer": token},
+            {"basic": ("u", token)},
+            {"params": {"key": token}},
+            {"headers": {"X": token}},
+        ):
+            with pytest.raises(ConfigError, match=r"would send a secret that everybody can read.*https://"):
+                Http(url, **given)  # type: ignore[arg-type]
+        monkeypatch.setenv("HOOK", f"{url}/sEcReT")
+        with pytest.raises(ConfigError, match="the secret in env 'HOOK' would send a secret") as told:
+            Http(Secret("env", "HOOK")).send("POST", "", {})
+        assert "sEcReT" not in str(told.value)
+    for url in ("https://venue.example", "http://localhost:1", "http://[::1]:1", "http://127.0.0.9"):
+        Http(url, bearer=token)
 
 
 def test_an_address_without_a_scheme_is_refused() -> None:

@@ -96,7 +96,7 @@ class Desk:
             snapshot=snapshot,
             fresh=self.fresh,
             nights=self._nights,
-            headroom=lambda: {"drawdown": 0.15},
+            headroom=lambda: {"drawdown": (0.15, "% of NAV"), "sides": (2.0, "currencies"), "own": (0.1234567, "")},
             next_rebalance=lambda day: date(2025, 3, 31),
         )
         self.teller.look(look, is_day_over=is_day_over)
@@ -268,16 +268,18 @@ def test_a_day_by_hand(desk: Desk) -> None:
     assert parts(told.fields) == [Decimal(p) for p in ("19.55", "20.0", "0.55", "-1.0", "0.0", "0.0")]
     assert (told.fields["nav"], told.fields["return"]) == (100_019.55, pytest.approx(0.0001955))
     assert told.message.splitlines() == [
-        "2025-03-10: NAV 100,019.55 USD, +0.02 % today: spot +20.00, carry +0.55, cost -1.00; 1 position; "
-        "next roll 2025-03-11 +0.57 for 1 day",
+        "2025-03-10: NAV 100,019.55 USD, +0.02 % today, +19.55 USD: spot +20.00, carry +0.55, cost -1.00; 1 "
+        "position; next roll 2025-03-11 +0.57 for 1 day",
         "EURUSD 10,000: +11,020.00 USD, next roll +0.57",
-        "headroom: drawdown 0.15",
+        "headroom: drawdown 15.00 % of NAV, sides 2 currencies, own 0.1235",
         "next rebalance 2025-03-31; closes for the weekend 2025-03-14 21:00 UTC",
     ]
     assert told.fields["positions"] == [
         {"instrument": "EURUSD", "units": 10_000.0, "value": 11_020.0, "weight": pytest.approx(0.11018, abs=1e-5)}
     ]
-    assert words(told).subject.startswith("fxcarry info: digest: 2025-03-10: NAV 100,019.55 USD, +0.02 % today")
+    assert words(told).subject.startswith(
+        "fxcarry info: digest: 2025-03-10: NAV 100,019.55 USD, +0.02 % today, +19.55 USD"
+    )
 
 
 def test_translation_by_hand(journal: Journal) -> None:
@@ -369,8 +371,8 @@ def test_a_week_has_its_days(desk: Desk) -> None:
         ("2025-03-10", 10.0), ("2025-03-11", 20.0), ("2025-03-12", -10.0), ("2025-03-13", 30.0), ("2025-03-14", 50.0),
     ]  # fmt: skip
     assert told[0].fields["pnl"] == 100.0
-    assert "Tue 2025-03-11: +0.02 %: pnl +20.00, spot +20.00, carry +0.00, cost +0.00" in told[0].message.splitlines()
-    assert told[0].message.startswith("2025-03-14: NAV 100,100.00 USD, +0.10 % this week: spot +100.00")
+    assert "Tue 2025-03-11: +0.02 %, +20.00 USD: spot +20.00, carry +0.00, cost +0.00" in told[0].message.splitlines()
+    assert told[0].message.startswith("2025-03-14: NAV 100,100.00 USD, +0.10 % this week, +100.00 USD: spot +100.00")
 
 
 @pytest.mark.parametrize(
@@ -491,7 +493,7 @@ def test_a_month_with_its_split(desk: Desk, is_restarted: bool) -> None:
         desk.book("financing", end(day), "0.50", "EURUSD", trade_date=date(2025, 3, day), days=1)
         last = desk.look(end(day), is_day_over=True, EURUSD=f"1.1{day - 21:02}" if day == 31 else "1.1050")
     told = only(last, "milestone")
-    assert told.message == "2025-03: +0.10 %: spot +100.00, carry +2.50, cost -1.00"
+    assert told.message == "2025-03: +0.10 %, +101.50 USD: spot +100.00, carry +2.50, cost -1.00"
     assert (told.fields["month"], told.fields["pnl"]) == ("2025-03", 101.5)
     assert told.fields["month_return"] == pytest.approx(0.001015)
     assert desk.look(end(1, 4), is_day_over=True) == []
@@ -606,7 +608,9 @@ def test_the_page_of_a_week(desk: Desk) -> None:
     for day in range(10, 15):
         desk.look(end(day), is_day_over=True)
     weekly = desk.told("digest")[-1]
-    page = report_html({**weekly.fields, "headroom": {"<script>alert(1)</script>": 0.5}})
+    rooms = {"<script>alert(1)</script>": 0.5, "drawdown": 0.1391}
+    page = report_html({**weekly.fields, "headroom": rooms, "headroom_units": {"drawdown": "% of NAV"}})
+    assert "<td>drawdown</td><td>13.91 % of NAV</td>" in re.sub(r"\s*class=\"[^\"]*\"", "", page)
     assert "weekly digest 2025-03-14: NAV 100,000.00 USD" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -804,6 +808,7 @@ def test_a_digest_has_what_is_ahead(looked: MemoryJournal) -> None:
         "weekend_close": "2020-02-07 22:00 UTC",
     }
     assert told.fields["headroom"].keys() == {"drawdown", "daily-loss"}
+    assert told.fields["headroom_units"] == {"drawdown": "% of NAV", "daily-loss": "% of NAV"}
     assert 0.4 < told.fields["headroom"]["drawdown"] <= 0.5
     assert {p["instrument"] for p in told.fields["positions"]} == {"AUDUSD", "EURUSD", "USDJPY"}
     gross = sum(abs(p["weight"]) for p in told.fields["positions"])

@@ -648,6 +648,11 @@ def test_the_set_is_the_default_one_and_twelve_more() -> None:
     assert {c.name for c in load({}).components.values() if c.kind == "rule"} >= set(names)
 
 
+def test_whatever_has_headroom_says_in_what() -> None:
+    without = [rule.name for rule in professional_rules() if not getattr(rule, "headroom_unit", "")]
+    assert without == ["staleness", "price-sanity", "rollover-window", "financing-flip"], "these have none"
+
+
 def test_the_limits_are_those_of_the_brief() -> None:
     limits = {rule.name: attrs.asdict(rule) for rule in professional_rules()[7:]}  # type: ignore[call-overload]
     for name in limits:

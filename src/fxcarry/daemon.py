@@ -173,7 +173,7 @@ class Daemon:
         looks = 0
         with self.lock, self._signals():
             self.engine.before_send = self.lock.check
-            is_started = is_ahead = False
+            self._at, is_ahead = None, False
             try:
                 done = last = self.journal.last_beat()
                 for at in instants:
@@ -187,12 +187,12 @@ class Daemon:
                         seconds = (at - datetime.now(UTC)).total_seconds()
                     elif speed is not None and looks and last is not None:
                         seconds = (at - last).total_seconds() / speed
-                    self._at = at
-                    if not is_started:
-                        self._started(at)
-                        is_started = True
+                    if self._at is None:
+                        self._at = min(at, datetime.now(UTC)) if is_live else at
+                        self._started(self._at)
                     if self._wait(max(seconds, 0.0)):
                         break
+                    self._at = at
                     if is_live and datetime.now(UTC) - at > timedelta(seconds=_JUMP):
                         continue  # the machine slept: an instant that is over is not looked at
                     if self._is_to_reload:
@@ -201,8 +201,8 @@ class Daemon:
                         looks, last = looks + 1, at
                         if told is not None:
                             told(at, self.engine)
-                if is_started:
-                    self._tell(last or at, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
+                if self._at is not None:
+                    self._tell(self._at, AlertKind.ENGINE_STOP, "info", f"the engine stopped after {looks} looks")
                 elif done is not None:  # nothing to look at; what an earlier process left is sent
                     self.engine.alerts.recover(done)
             except BaseException as error:
@@ -210,7 +210,8 @@ class Daemon:
                 raise
             finally:
                 self.engine.before_send = nothing
-                self.engine.alerts.close()
+                if not self.engine.alerts.close():
+                    _LOG.warning("not all alerts are sent yet; fxcarry alerts list shows what became of them")
         return looks
 
     def stop(self) -> None:

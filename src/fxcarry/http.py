@@ -22,6 +22,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
@@ -200,15 +201,16 @@ class Http:
         limits: Sequence[Limit] = (),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._address = url if isinstance(url, Secret) else _address(url, repr(url))
+        given = [url, bearer, *(basic or ()), *(headers or {}).values(), *(params or {}).values()]
+        secrets = [secret for secret in given if isinstance(secret, Secret)]
+        self._address = url if isinstance(url, Secret) else _address(url, repr(url), is_private=bool(secrets))
         self.url = "(secret)" if isinstance(url, Secret) else str(self._address)
         self._bearer, self._basic = bearer, basic
         self._headers, self._params = dict(headers or {}), dict(params or {})
         self._timeout, self._attempts, self._patience = (connect_timeout, timeout), attempts, patience
         self._deadline = deadline
         self._limits, self._sleep = tuple(limits), sleep
-        given = [url, bearer, *(basic or ()), *self._headers.values(), *self._params.values()]
-        self._mask = _Masked([secret for secret in given if isinstance(secret, Secret)])
+        self._mask = _Masked(secrets)
         self._session: Any = None
 
     def __repr__(self) -> str:
@@ -375,7 +377,8 @@ class Http:
         headers = {name: _revealed(value) for name, value in self._headers.items()}
         address = self._address
         if isinstance(address, Secret):
-            address = _address(address.reveal().strip(), f"the secret in {address.source} {address.where!r}")
+            what = f"the secret in {address.source} {address.where!r}"
+            address = _address(address.reveal().strip(), what, is_private=True)
         if self._bearer is not None:
             headers["Authorization"] = f"Bearer {_token(self._bearer)}"
         if self._basic is not None:
@@ -477,11 +480,24 @@ def _token(secret: Secret) -> str:
     return token
 
 
-def _address(text: str, what: str) -> str:
-    """``text`` as an address that paths are appended to; ConfigError calls it ``what``."""
+def _address(text: str, what: str, *, is_private: bool) -> str:
+    """``text`` as an address that paths are appended to; ConfigError calls it ``what``. What ``is_private`` leaves this
+    machine encrypted, or not at all.
+    """
     if not text.startswith(("https://", "http://")):
         raise ConfigError(f"{what} is no address", hint="it begins with https://")
+    if is_private and text.startswith("http://") and not _is_here(text):
+        raise ConfigError(f"{what} would send a secret that everybody can read", hint="it begins with https://")
     return text.rstrip("/")
+
+
+def _is_here(address: str) -> bool:
+    """Whether the host of an address is this machine."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _revealed(value: Value) -> str:

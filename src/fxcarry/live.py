@@ -35,6 +35,8 @@ from fxcarry.model import (
     Snapshot,
     TradingState,
     Transaction,
+    Verdict,
+    minor_digits,
 )
 from fxcarry.occasions import Look, Night, Teller
 from fxcarry.orders import Plan
@@ -59,6 +61,18 @@ def _units(orders: Iterable[Order]) -> dict[str, Decimal]:
     for order in orders:
         total[order.instrument] = total.get(order.instrument, Decimal(0)) + order.units
     return total
+
+
+def _fall(findings: Iterable[Verdict], currency: str) -> tuple[str, dict[str, float]]:
+    """How far NAV fell, as a line to add, where a rule found that it is too far; and from what."""
+    digits = minor_digits(currency)
+    for facts in [verdict.facts for verdict in findings]:
+        for name, what in (("high_water", "its high of"), ("day_start", "where the day began,")):
+            if name in facts:
+                nav, before, limit = facts["nav"], facts[name], facts["limit"]
+                amounts = f"NAV {nav:,.{digits}f} {currency} is {100 * (1 - nav / before):.2f} % below {what}"
+                return f"\n{amounts} {before:,.{digits}f} {currency}; the limit is {100 * limit:g} %", {name: before}
+    return "", {}
 
 
 def _mids(snapshot: Snapshot) -> dict[str, float]:
@@ -335,9 +349,10 @@ class Live(Decider):
             due = weekdays[due_days(weekdays, self.rebalance)]
             return due[0].item() if len(due) else None
 
-        def headroom() -> dict[str, float]:
+        def headroom() -> dict[str, tuple[float, str]]:
             verdicts = () if self._decision is None else self._decision.verdicts
-            return {v.rule: v.headroom for v in verdicts if v.headroom is not None}
+            units = {rule.name: getattr(rule, "headroom_unit", "") for rule in self.rules}
+            return {v.rule: (v.headroom, units.get(v.rule, "")) for v in verdicts if v.headroom is not None}
 
         look = Look(
             at=snapshot.at,
@@ -574,8 +589,10 @@ class Live(Decider):
                 severity, why, until = "info", "", ""
             codes = ", ".join(sorted({v.code for v in self._findings if v.action >= Action.CLOSE} - {now.latch}))
             because = f": {codes}" if codes else ""
-            message = f"trading is {now.trading}{why}{until}{because}"
-            tell(at, AlertKind.TRADING_STATE, severity, message, fields={"nav": self.broker.nav})
+            message, currency = f"trading is {now.trading}{why}{until}{because}", self.broker.account_currency
+            fall, level = ("", {}) if severity == "info" else _fall(self._findings, currency)
+            fields = {"nav": self.broker.nav, **level, "currency": currency}
+            tell(at, AlertKind.TRADING_STATE, severity, message + fall, fields=fields)
         for name, side in sorted(now.stopped - before.stopped):
             message = f"the {'long' if side > 0 else 'short'} position in {name} was stopped out"
             tell(at, AlertKind.STOP_LOSS, "warning", f"{message}; it is not opened again before the next rebalance")

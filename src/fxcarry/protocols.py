@@ -176,7 +176,8 @@ class RiskRule(Protocol):
     Three members are optional and make a run faster, never different. ``stages``: the stages at which its answer can
     differ (default: all). ``is_quiet(proposal, state) -> bool``: True only if it would allow the proposal.
     ``first_breach(block) -> int | None``: the first tick of a block at which it might bite; a rule of stage "held"
-    without it is asked at every tick.
+    without it is asked at every tick. A fourth, ``headroom_unit``, is shown behind the headroom of its verdicts; where
+    it begins with "%", the headroom is a fraction and shown in percent.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from channel import Channel
 
 import fxcarry.daemon
+from fxcarry.alerts import words
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, wall_instants
 from fxcarry.engine import Engine
@@ -499,10 +501,17 @@ def test_a_daily_loss_of_friday_halts_survives_a_restart_and_lapses_at_friday_17
     week.start().run([FRIDAY_CLOSE])
     assert week.engine.state.trading is TradingState.ACTIVE
     assert week.engine.state.day_start == pytest.approx(week.broker.nav)
-    assert [a.message for a in week.channel.alerts if a.kind == "trading-state"] == [
-        "trading is reducing until 2024-03-01 22:00 UTC: DAILY_LOSS",
-        "trading is active",
-    ]
+    reducing, active = [a for a in week.channel.alerts if a.kind == "trading-state"]
+    first, second = reducing.message.splitlines()
+    assert first == "trading is reducing until 2024-03-01 22:00 UTC: DAILY_LOSS"
+    nav, start = (reducing.fields[name] for name in ("nav", "day_start"))
+    assert 0.03 <= 1 - nav / start < 0.032
+    assert second == (
+        f"NAV {nav:,.2f} USD is {100 * (1 - nav / start):.2f} % below where the day began, {start:,.2f} USD;"
+        " the limit is 3 %"
+    )
+    assert "day start: " + f"{start:,.2f} USD" in words(reducing).text()
+    assert active.message == "trading is active"
 
 
 def test_a_drawdown_halt_of_friday_holds_on_monday_after_a_restart(week: Week) -> None:
@@ -517,7 +526,12 @@ def test_a_drawdown_halt_of_friday_holds_on_monday_after_a_restart(week: Week) -
     assert (week.engine.state.trading, week.engine.state.latch) == (TradingState.HALTED, "DRAWDOWN")
     assert week.held() == {}
     assert week.engine.state.high_water == pytest.approx(1_000_000, rel=1e-3)
-    assert len(week.channel.said("trading-state", "critical")) == 1
+    [told] = week.channel.said("trading-state", "critical")
+    assert re.fullmatch(
+        r"trading is halted \(DRAWDOWN\)\nNAV 8[0-4]\d,\d{3}\.\d\d USD is 1[5-9]\.\d\d % below its high of "
+        r"1,000,\d{3}\.\d\d USD; the limit is 15 %",
+        told,
+    )
 
 
 def test_a_margin_close_out_through_the_engine_at_the_price_of_the_worked_example(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_digest_has_its_report_attached_named_by_its_day(alert: MakeAlert) -> 
     message = arrived(told)
     assert message.get_content_type() == "multipart/mixed"
     (attached,) = message.iter_attachments()
-    assert attached.get_filename() == "fxcarry-2025-03-12.html"  # the trade date it is of
+    assert attached.get_filename() == "fxcarry-2025-03-12-daily.html"  # the trade date it is of
     assert attached.get_content_type() == "text/html"
     assert attached.get_content_disposition() == "attachment"
     page = attached.get_content()

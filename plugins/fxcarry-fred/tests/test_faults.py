@@ -84,7 +84,7 @@ def test_a_proxy_that_is_not_there_is_an_error(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", gone)
-    client = Client(Secret("env", KEY_VARIABLE), url="http://fred.invalid", per_second=1000, sleep=lambda seconds: None)
+    client = Client(Secret("env", KEY_VARIABLE), url="http://localhost", per_second=1000, sleep=lambda seconds: None)
     with pytest.raises(DataError, match="ProxyError") as caught:
         client.latest("DEXUSEU")
     assert fake.key not in _everything(caught.value)
@@ -96,7 +96,7 @@ def test_a_name_that_no_one_knows_is_an_error(fake: FakeFred, serve: Serve, monk
 
     serve(fake)
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    client = Client(Secret("env", KEY_VARIABLE), url="http://fred.invalid", per_second=1000, sleep=lambda seconds: None)
+    client = Client(Secret("env", KEY_VARIABLE), url="http://localhost", per_second=1000, sleep=lambda seconds: None)
     with pytest.raises(DataError, match=r"resolve|Name or service not known") as caught:
         client.latest("DEXUSEU")
     assert "nothing was sent" in caught.value.hint

@@ -9,7 +9,7 @@ from fxcarry.alerts.kinds import AlertKind, Severity
 from fxcarry.alerts.outbox import DeliveryState, Outbox
 from fxcarry.alerts.routing import AlertSettings, Channel, Digest, Occasions, Rollover, Route
 from fxcarry.alerts.telling import Alerts
-from fxcarry.alerts.words import Words, one_line, printable, words
+from fxcarry.alerts.words import Words, in_a_line, one_line, printable, words
 
 __all__ = [
     "AlertKind",
@@ -28,6 +28,7 @@ __all__ = [
     "Watch",
     "Words",
     "heartbeat",
+    "in_a_line",
     "one_line",
     "printable",
     "words",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from fxcarry.alerts.words import one_line, printable
+from fxcarry.alerts.words import in_a_line, one_line
 from fxcarry.model import Alert
 
 
@@ -17,5 +17,5 @@ class ConsoleNotifier:
 
     def notify(self, alert: Alert) -> None:
         """Print one line."""
-        text, over = printable(" | ".join(alert.message.split("\n"))), " is over" if alert.is_over else ""
+        text, over = in_a_line(alert.message), " is over" if alert.is_over else ""
         sys.stderr.write(f"{alert.at:%Y-%m-%d %H:%M:%S} {alert.severity}: {one_line(alert.kind)}{over}: {text}\n")

@@ -6,7 +6,7 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -168,7 +168,7 @@ class Alerts:
         first alert.
         """
         try:
-            recent = self.journal.recent_alerts(at - _RECENT, sent_since=datetime.now(UTC) - _RECENT)
+            recent = self.journal.recent_alerts(at - _RECENT, and_unsent=True)
         except JournalError as error:  # nobody is kept from starting, or from closing the account, by this
             _LOG.error("alerts of an earlier process cannot be read: %s", error)
             return

@@ -35,6 +35,8 @@ _MONEY = frozenset(
         "notional",
         "tonight",
         "cash",
+        "high_water",
+        "day_start",
     )
 )
 
@@ -234,6 +236,11 @@ def printable(text: str, *, lines: bool = False) -> str:
 def one_line(text: str) -> str:
     """``text`` as one printable line: breaks become spaces."""
     return printable(" ".join(text.split()))
+
+
+def in_a_line(message: str) -> str:
+    """The lines of a message as one printable line, with | between them."""
+    return printable(" | ".join(message.split("\n")))
 
 
 def _is_plain(character: str) -> bool:

@@ -68,17 +68,18 @@ def _as_dict(one: AlertRecord) -> dict[str, Any]:
         "fields": dict(alert.fields),
         "deliveries": {name: {"state": state, "error": error} for name, (state, error) in one.deliveries.items()},
         "acknowledged_by": one.acknowledged_by or None,
+        "reason": one.reason or None,
     }
 
 
 def _line(one: AlertRecord) -> str:
-    from fxcarry.alerts import one_line
+    from fxcarry.alerts import in_a_line, one_line
 
     became = [f"{name} {state}{f' ({error})' if error else ''}" for name, (state, error) in one.deliveries.items()]
     if one.acknowledged_by:
-        became.append(f"acknowledged by {one.acknowledged_by}")
+        became.append(f"acknowledged by {one.acknowledged_by}{f': {one.reason}' if one.reason else ''}")
     alert = one.alert
-    told = f"{one.number:>6} {alert.at:%Y-%m-%d %H:%M:%S} {alert.severity:8} {alert.kind}: {one_line(alert.message)}"
+    told = f"{one.number:>6} {alert.at:%Y-%m-%d %H:%M:%S} {alert.severity:8} {alert.kind}: {in_a_line(alert.message)}"
     return f"{told}\n{'':7}{one_line('; '.join(became))}" if became else told
 
 
@@ -100,10 +101,14 @@ def ack(numbers: tuple[int, ...], is_all: bool, reason: str, folder: str, as_jso
             numbers = tuple(one.number for one in journal.recent_alerts() if one.is_open)
         with journal.atomic():
             done = [n for n in numbers if journal.acknowledge(n, by=who, at=datetime.now(UTC), reason=reason)]
+        again = {*numbers} - {*done}
+        before = {one.number: one.acknowledged_by for one in journal.recent_alerts() if one.number in again}
     if as_json:
-        emit({"acknowledged": done, "by": who})
-    else:
-        click.echo(f"{len(done)} acknowledged by {who}" + (f": {', '.join(map(str, done))}" if done else ""))
+        emit({"acknowledged": done, "by": who, "already": before})
+        return
+    click.echo(f"{len(done)} acknowledged by {who}" + (f": {', '.join(map(str, done))}" if done else ""))
+    for number, by in before.items():
+        click.echo(f"{number} was acknowledged before, by {by}")
 
 
 @alerts.command()
@@ -145,10 +150,11 @@ def test(
     routing = settings.alerts if kind or severity else AlertSettings()
     text = "a test of the channels of fxcarry; nothing has happened"
     route = routing.route(Alert(at=now, kind=chosen, severity=level, message=text), known)
+    routes = () if names else tuple(attrs.evolve(one, escalate_minutes=None) for one in routing.routes)
     told = Alerts(
         journal,
         [channel for channel in found if not names or channel.name in names],
-        attrs.evolve(routing, routes=()) if names else routing,
+        attrs.evolve(routing, routes=routes),  # nobody is to acknowledge a test: its number is another alert's
     )
     told.mask = SecretFilter(settings.secrets).redact
     logging.getLogger("fxcarry").addHandler(logging.NullHandler())  # what came of it is shown below

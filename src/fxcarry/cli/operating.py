@@ -112,6 +112,7 @@ def _status(folder: str) -> dict[str, Any]:
     def known(value: float) -> float | None:  # before the first look there is no NAV
         return value if value == value else None
 
+    from fxcarry.alerts import in_a_line
     from fxcarry.journal import JournalLock, SqliteJournal
 
     path = journal_path(folder)
@@ -133,11 +134,11 @@ def _status(folder: str) -> dict[str, Any]:
             "orders_unresolved": journal.unresolved(),
             "locked": [] if state is None else sorted(state.locked),
             "alerts": [
-                f"{one.alert.at:%Y-%m-%dT%H:%M:%S} {one.alert.severity}: {one.alert.kind}: {one.alert.message}"
-                for one in told
-                if one.alert.severity != "info"
-            ][-5:],
+                f"{alert.at:%Y-%m-%dT%H:%M:%S} {alert.severity}: {alert.kind}: {in_a_line(alert.message)}"
+                for alert in [one.alert for one in told if one.alert.severity != "info"][-5:]
+            ],
             "alerts_open": [one.number for one in told if one.is_open],
+            "alerts_unsent": sum(one.is_unsent for one in told),
             "financing": _financing(journal, last),
             "commands_waiting": [f"{c.kind} by {c.by}" for c in journal.commands()],
         }

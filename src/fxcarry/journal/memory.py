@@ -61,7 +61,7 @@ class MemoryJournal:
         self._beat: datetime | None = None
         self.alerts: list[Alert] = []
         self.deliveries: list[tuple[int, str, str, str]] = []
-        self._acknowledged: dict[int, str] = {}
+        self._acknowledged: dict[int, tuple[str, str]] = {}
         self._alerting = Lock()
 
     def atomic(self) -> AbstractContextManager[None]:
@@ -158,25 +158,25 @@ class MemoryJournal:
         """Record that somebody has seen an alert; False where that is on record."""
         check_acknowledgement(alert, 1 <= alert <= len(self.alerts), by)
         is_first = alert not in self._acknowledged
-        self._acknowledged.setdefault(alert, by)
+        self._acknowledged.setdefault(alert, (by, reason))
         return is_first
 
     def alerts_from(self, number: int, limit: int) -> list[tuple[int, Alert]]:
         """Alerts from that number on, in their order, ``limit`` at most."""
         return list(enumerate(self.alerts[number - 1 : number - 1 + limit], number))
 
-    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all), and where ``sent_since`` is given all of which something is on
-        record, with what became of them, in their order.
+    def recent_alerts(self, since: datetime | None = None, *, and_unsent: bool = False) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order; ``and_unsent``: and older
+        ones that still wait for a channel, or were being sent.
         """
         found: dict[int, dict[str, tuple[str, str]]] = {}
         for number, channel, state, error in list(self.deliveries):
             found.setdefault(number, {})[channel] = (state, error)
-        return [
-            AlertRecord(number, alert, found.get(number, {}), self._acknowledged.get(number, ""))
+        records = [
+            AlertRecord(number, alert, found.get(number, {}), *self._acknowledged.get(number, ("", "")))
             for number, alert in enumerate(list(self.alerts), 1)
-            if since is None or alert.at >= since or (sent_since is not None and number in found)
         ]
+        return [one for one in records if since is None or one.alert.at >= since or (and_unsent and one.is_unsent)]
 
     def is_acknowledged(self, alert: int) -> bool:
         """Whether somebody has seen the alert of that number."""

@@ -55,21 +55,31 @@ class Command:
     reason: str = ""
 
 
+UNSENT = ("waiting", "sending")
+"""What is on record of an alert and a channel that is not done with it."""
+
+
 @attrs.frozen
 class AlertRecord:
     """An alert with its number, what was last recorded of it for each channel (state, and an error or ""), and who
-    acknowledged it ("" = nobody).
+    acknowledged it ("" = nobody), for what ``reason``.
     """
 
     number: int
     alert: Alert
     deliveries: Mapping[str, tuple[str, str]]
     acknowledged_by: str = ""
+    reason: str = ""
 
     @property
     def is_open(self) -> bool:
         """Whether it is critical and nobody has acknowledged it."""
         return self.alert.severity == "critical" and not self.acknowledged_by
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether it waits for a channel, or is being sent."""
+        return any(state in UNSENT for state, _ in self.deliveries.values())
 
     @property
     def states(self) -> dict[str, str]:
@@ -236,9 +246,9 @@ class Journal(Protocol):
         """Alerts from that number on, in their order, ``limit`` at most."""
         ...
 
-    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all) with what became of them, in their order. Also those whose
-        delivery began at ``sent_since`` or later by the clock on the wall: a replay's are dated long ago.
+    def recent_alerts(self, since: datetime | None = None, *, and_unsent: bool = False) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order; ``and_unsent``: and older
+        ones that still wait for a channel, or were being sent.
         """
         ...
 

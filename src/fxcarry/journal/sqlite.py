@@ -22,6 +22,7 @@ from fxcarry.errors import ConfigError, JournalError, JournalLocked
 from fxcarry.journal.memory import changed, financing_of
 from fxcarry.journal.records import (
     FINAL,
+    UNSENT,
     AlertRecord,
     Command,
     CommandKind,
@@ -677,12 +678,15 @@ class SqliteJournal:
         rows = self._rows(f"SELECT seq, {_ALERT} FROM alerts WHERE seq >= ? ORDER BY seq LIMIT ?", number, limit)
         return [(seq, _alert(row)) for seq, *row in rows]
 
-    def recent_alerts(self, since: datetime | None = None, *, sent_since: datetime | None = None) -> list[AlertRecord]:
-        """Alerts at ``since`` or later (None = all) with what became of them, in their order. Also those whose
-        delivery began at ``sent_since`` or later by the clock on the wall: a replay's are dated long ago.
+    def recent_alerts(self, since: datetime | None = None, *, and_unsent: bool = False) -> list[AlertRecord]:
+        """Alerts at ``since`` or later (None = all) with what became of them, in their order; ``and_unsent``: and older
+        ones that still wait for a channel, or were being sent.
         """
-        first = "" if since is None else instant(since), "~" if sent_since is None else instant(sent_since)
-        chosen = "(a.at >= ? OR a.seq IN (SELECT alert FROM deliveries GROUP BY alert HAVING MIN(at) >= ?))"
+        chosen, first = "a.at >= ?", ["" if since is None else instant(since)]
+        if and_unsent:  # the state of the row with the highest number
+            latest = "SELECT alert, state, MAX(seq) FROM deliveries GROUP BY alert, channel"
+            chosen = f"({chosen} OR a.seq IN (SELECT alert FROM ({latest}) WHERE state IN (?, ?)))"
+            first += UNSENT
         found: dict[int, dict[str, tuple[str, str]]] = {}
         for number, channel, state, error in self._rows(
             "SELECT d.alert, d.channel, d.state, d.error FROM alerts AS a JOIN deliveries AS d ON d.alert = a.seq "
@@ -691,11 +695,12 @@ class SqliteJournal:
         ):  # before version 4 there was no state: an error or none
             found.setdefault(number, {})[channel] = (state or ("failed" if error else "delivered"), error)
         rows = self._rows(
-            f"SELECT a.seq, k.who, {_ALERT} FROM alerts AS a LEFT JOIN (SELECT alert, who FROM acknowledgements) AS k "
+            f"SELECT a.seq, k.who, k.reason, {_ALERT} FROM alerts AS a "
+            "LEFT JOIN (SELECT alert, who, reason FROM acknowledgements) AS k "
             f"ON k.alert = a.seq WHERE {chosen} ORDER BY a.seq",
             *first,
         )
-        return [AlertRecord(seq, _alert(row), found.get(seq, {}), who or "") for seq, who, *row in rows]
+        return [AlertRecord(seq, _alert(row), found.get(seq, {}), who or "", why or "") for seq, who, why, *row in rows]
 
     def is_acknowledged(self, alert: int) -> bool:
         """Whether somebody has seen the alert of that number."""

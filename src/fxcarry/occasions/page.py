@@ -51,19 +51,21 @@ def report_html(fields: Mapping[str, Any]) -> str:
         (name, "days not known" if days is None else f"{days} day{'s' if days != 1 else ''}")
         for name, days in fields.get("roll_days", {}).items()
     ]
+    rooms, units = fields.get("headroom", {}), fields.get("headroom_units", {})
     tables: list[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = [
         (f"Result in {currency}", (), result),
         ("Positions", ("instrument", "units", f"value {currency}", "of NAV"), positions),
         (f"Roll of {fields.get('roll_date', '')}", (), tonight),
-        ("Headroom", (), [(rule, f"{room:.4g}") for rule, room in fields.get("headroom", {}).items()]),
+        ("Headroom", (), [(rule, room_text(room, units.get(rule, ""))) for rule, room in rooms.items()]),
         ("Ahead", (), [(what.replace("_", " "), str(when)) for what, when in fields.get("next", {}).items()]),
     ]
     if fields.get("days"):
         rows = [
-            (d["date"], percent(d["return"]), *(money(d[part]) for part in ("pnl", "spot", "carry", "cost")))
+            (d["date"], percent(d["return"]), *(money(d[part]) for part in ("pnl", *parts, "flows")))
             for d in fields["days"]
         ]
-        tables.insert(1, ("Days", ("date", "return", "change", "spot", "carry", "cost"), rows))
+        heads = ("date", "return", "change", *parts, "deposits less withdrawals")
+        tables.insert(1, ("Days", heads, rows))
     title = f"{fields['period']} digest {fields['date']}: NAV {fields['nav']:,.{digits}f} {currency}"
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(title=title, tables=[table for table in tables if table[2]])
@@ -72,6 +74,11 @@ def report_html(fields: Mapping[str, Any]) -> str:
 def units_text(units: Any) -> str:
     """Units without zeros at the end, thousands apart."""
     return f"{Decimal(str(units)).normalize() + 0:,f}"
+
+
+def room_text(room: float, unit: str) -> str:
+    """The headroom of a rule with its unit: a fraction in percent where that begins with %."""
+    return f"{100 * room:.2f} {unit}" if unit.startswith("%") else f"{room:.4g} {unit}".rstrip()
 
 
 def percent(fraction: float) -> str:

@@ -18,7 +18,7 @@ from fxcarry.journal.books import conversion, tax_lots
 from fxcarry.journal.records import Journal
 from fxcarry.model import Pair, Snapshot, Transaction, minor_digits
 from fxcarry.occasions.book import Book, Day, Mids, Split, last_finished
-from fxcarry.occasions.page import percent, units_text
+from fxcarry.occasions.page import percent, room_text, units_text
 
 _LOG = logging.getLogger("fxcarry")
 _HOUR = timedelta(hours=1)
@@ -58,7 +58,7 @@ class Look:
     snapshot: Snapshot
     fresh: Sequence[Transaction]
     nights: Callable[[date], Sequence[Night]]
-    headroom: Callable[[], Mapping[str, float]]
+    headroom: Callable[[], Mapping[str, tuple[float, str]]]
     next_rebalance: Callable[[date], date | None]
 
 
@@ -359,20 +359,21 @@ class Teller:
         days = [one for one in self._days if f"{one.date:%Y-%m}" == over]
         gain, total = days[-1].unit / days[0].was - 1, _sum(days)
         fields |= {"month": over, "month_return": gain, **self._parts(total)}
-        return [f"{over}: {percent(gain)}: {self._split_text(total)}"]
+        return [f"{over}: {percent(gain)}, {self._split_text(fields)}"]
 
     def _parts(self, split: Split | None) -> dict[str, float | None]:
         names = ("pnl", "spot", "carry", "cost", "translation", "other", "flows")
         return {name: None if split is None else float(getattr(split, name)) for name in names}
 
-    def _split_text(self, split: Split | None) -> str:
-        if split is None:
+    def _split_text(self, parts: Mapping[str, Any]) -> str:
+        """The change, and where it came from: all of it, so that the parts add up."""
+        if parts["pnl"] is None:
             return "where it came from is not known, a price is missing"
-        shown = [f"{name} {self._say(getattr(split, name), unit=False)}" for name in ("spot", "carry", "cost")]
-        rest = split.translation + split.other
+        shown = [f"{name} {self._say(parts[name], unit=False)}" for name in ("spot", "carry", "cost")]
+        rest = self._money(parts["translation"] + parts["other"])
         shown += [f"translation and rounding {self._say(rest, unit=False)}"] if rest else []
-        shown += [f"deposits less withdrawals {self._say(split.flows, unit=False)}"] if split.flows else []
-        return ", ".join(shown)
+        besides = f"; deposits less withdrawals {self._say(parts['flows'], unit=False)}" if parts["flows"] else ""
+        return f"{self._say(parts['pnl'])}: {', '.join(shown)}{besides}"
 
     # -- tonight ---------------------------------------------------------------------------------------------------
 
@@ -413,6 +414,7 @@ class Teller:
         coming = trade_date(look.at)
         nights = look.nights(coming)
         total = _total(nights)
+        rooms = {rule: room for rule, room in look.headroom().items() if math.isfinite(room[0])}
         fields: dict[str, Any] = {
             "period": period,
             "date": day.date.isoformat(),
@@ -431,7 +433,8 @@ class Teller:
                 }
                 for n in nights
             ],
-            "headroom": {rule: room for rule, room in look.headroom().items() if math.isfinite(room)},
+            "headroom": {rule: room for rule, (room, _) in rooms.items()},
+            "headroom_units": {rule: unit for rule, (_, unit) in rooms.items()},
             "tonight": None if nights and total is None else self._number(total or 0.0),
             "roll_date": coming.isoformat(),
             "roll_days": {n.instrument: n.days for n in nights},
@@ -449,7 +452,7 @@ class Teller:
                 }
                 for one in days
             ]
-        message = self._digest_text(fields, split, nights)
+        message = self._digest_text(fields, nights)
         self.alerts.tell(look.at, AlertKind.DIGEST, "info", message, fields=fields)
 
     def _next(self, look: Look, coming: date, nights: Sequence[Night]) -> dict[str, Any]:
@@ -480,7 +483,7 @@ class Teller:
         found["weekend_close"] = f"{session_end(friday):%Y-%m-%d %H:%M} UTC"
         return found
 
-    def _digest_text(self, fields: Mapping[str, Any], split: Split | None, nights: Sequence[Night]) -> str:
+    def _digest_text(self, fields: Mapping[str, Any], nights: Sequence[Night]) -> str:
         span = {"daily": "today", "weekly": "this week"}[fields["period"]]
         count = len(nights)
         held = f"{count} position{'s' if count != 1 else ''}" if count else "no position"
@@ -490,19 +493,18 @@ class Teller:
             else ""
         )
         lines = [
-            f"{fields['date']}: NAV {self._amount(fields['nav'])} {self.currency}, {percent(fields['return'])} {span}: "
-            f"{self._split_text(split)}; {held}{ahead}"
+            f"{fields['date']}: NAV {self._amount(fields['nav'])} {self.currency}, {percent(fields['return'])} {span}, "
+            f"{self._split_text(fields)}; {held}{ahead}"
         ]
         for one in fields.get("days", ()):
-            known = [name for name in ("pnl", "spot", "carry", "cost") if one[name] is not None]
-            parts = ", ".join(f"{name} {self._say(one[name], unit=False)}" for name in known)
             weekday = date.fromisoformat(one["date"])
-            lines.append(f"{weekday:%a} {weekday}: {percent(one['return'])}: {parts or 'not known'}")
+            lines.append(f"{weekday:%a} {weekday}: {percent(one['return'])}, {self._split_text(one)}")
         lines += [
             f"{n.instrument} {units_text(n.units)}: {self._say(n.value)}, next roll {self._maybe(n.amount, unit=False)}"
             for n in nights
         ]
-        room = ", ".join(f"{rule} {value:.4g}" for rule, value in fields["headroom"].items())
+        units = fields["headroom_units"]
+        room = ", ".join(f"{rule} {room_text(room, units[rule])}" for rule, room in fields["headroom"].items())
         lines += [f"headroom: {room}"] if room else []
         labels = {
             "rebalance": "next rebalance",

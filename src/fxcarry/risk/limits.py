@@ -27,6 +27,7 @@ class MaxPosition:
     currency_limit: float = attrs.field(default=0.60, validator=fraction)
     drift_limit: float = attrs.field(default=0.33, validator=fraction)
     name: str = attrs.field(default="max-position", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def _limit(self, proposal: Proposal) -> float:
@@ -86,6 +87,7 @@ class MaxExposure:
     drift_limit: float = attrs.field(default=2.2, validator=fraction)
     hard_limit: float = attrs.field(default=2.5, validator=fraction)
     name: str = attrs.field(default="max-exposure", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
@@ -135,6 +137,7 @@ class MaxCurrenciesPerSide:
     limit: int = 3
     threshold: float = attrs.field(default=0.01, validator=fraction)
     name: str = attrs.field(default="max-currencies-per-side", init=False)
+    headroom_unit: ClassVar[str] = "currencies"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def __attrs_post_init__(self) -> None:
@@ -204,6 +207,7 @@ class MaxCurrencyExposure:
     limit: float = attrs.field(default=0.60, validator=fraction)
     bloc_limit: float = attrs.field(default=1.00, validator=fraction)
     name: str = attrs.field(default="max-currency-exposure", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
@@ -252,6 +256,7 @@ class PegLimit:
     limit: float = attrs.field(default=0.10, validator=_share)
     also: tuple[str, ...] = attrs.field(default=("TRY",), converter=tuple)
     name: str = attrs.field(default="peg-limit", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:

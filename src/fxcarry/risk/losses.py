@@ -23,6 +23,7 @@ class StopLoss:
 
     limit: float = attrs.field(default=0.05, validator=fraction)
     name: str = attrs.field(default="stop-loss", init=False)
+    headroom_unit: ClassVar[str] = "% of the entry price"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
@@ -54,6 +55,7 @@ class DailyLoss:
     limit: float = attrs.field(default=0.03, validator=fraction)
     flatten: bool = False
     name: str = attrs.field(default="daily-loss", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:
@@ -95,6 +97,7 @@ class Drawdown:
 
     limit: float = attrs.field(default=0.15, validator=fraction)
     name: str = attrs.field(default="drawdown", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def is_quiet(self, proposal: Proposal, state: RiskState) -> bool:

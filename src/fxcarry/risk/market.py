@@ -129,6 +129,7 @@ class SpreadGuard:
     multiple: float = attrs.field(default=4.0, validator=positive)
     days: int = 20
     name: str = attrs.field(default="spread-guard", init=False)
+    headroom_unit: ClassVar[str] = "times the usual spread"
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def __attrs_post_init__(self) -> None:
@@ -182,6 +183,7 @@ class Weekend:
     limit: float = attrs.field(default=1.5, validator=fraction)
     lead_hours: float = attrs.field(default=23.0, validator=positive)
     name: str = attrs.field(default="weekend", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def _is_near(self, at: datetime) -> bool:

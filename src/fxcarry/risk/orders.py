@@ -28,6 +28,7 @@ class FatFinger:
     limit: float = attrs.field(default=0.30, validator=fraction)
     multiple: float = attrs.field(default=20.0, validator=positive)
     name: str = attrs.field(default="fat-finger", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("orders",)
 
     def _limit(self, proposal: Proposal) -> float:
@@ -59,6 +60,7 @@ class OrderRate:
     per_day: int = 200
     refusals: int = 3
     name: str = attrs.field(default="order-rate", init=False)
+    headroom_unit: ClassVar[str] = "orders"
     stages: ClassVar[tuple[Stage, ...]] = ("orders",)
 
     def __attrs_post_init__(self) -> None:

@@ -31,6 +31,7 @@ class MarginDistance:
     opening: float = attrs.field(default=3.0, validator=positive)
     closing: float = attrs.field(default=1.5, validator=positive)
     name: str = attrs.field(default="margin-distance", init=False)
+    headroom_unit: ClassVar[str] = "times the close-out level"
     stages: ClassVar[tuple[Stage, ...]] = ("target", "held")
 
     def __attrs_post_init__(self) -> None:
@@ -107,6 +108,7 @@ class ExpectedShortfall:
     days: int = attrs.field(default=500, validator=_days)
     minimum: int = attrs.field(default=60, validator=_days)
     name: str = attrs.field(default="expected-shortfall", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def __call__(self, proposal: Proposal, view: MarketView, account: Account, state: RiskState) -> Verdict:
@@ -184,6 +186,7 @@ class StressLoss:
     limit: float = attrs.field(default=0.15, validator=fraction)
     scenarios: tuple[str, ...] = attrs.field(default=(), converter=tuple)
     name: str = attrs.field(default="stress-loss", init=False)
+    headroom_unit: ClassVar[str] = "% of NAV"
     stages: ClassVar[tuple[Stage, ...]] = ("target",)
 
     def __attrs_post_init__(self) -> None:

@@ -48,13 +48,14 @@ def compose(alert: Alert, sender: Address, to: Sequence[Address], now: datetime)
     if alert.kind == AlertKind.DIGEST:
         with suppress(ConfigError):  # a digest of somebody else's has no report
             report = report_html(alert.fields)
-            message.add_attachment(report, subtype="html", filename=f"fxcarry-{_day(alert)}.html")
+            message.add_attachment(report, subtype="html", filename=_filename(alert))
     return message
 
 
-def _day(alert: Alert) -> str:
-    """The trade date a digest is of."""
-    return str(alert.fields.get("date", f"{alert.at.astimezone(UTC):%Y-%m-%d}"))
+def _filename(alert: Alert) -> str:
+    """``fxcarry-2025-03-14-weekly.html``: the trade date a digest is of, and its period."""
+    day = alert.fields.get("date", f"{alert.at.astimezone(UTC):%Y-%m-%d}")
+    return f"fxcarry-{day}-{alert.fields['period']}.html"
 
 
 def _id(sender: Address, *parts: str) -> str:
