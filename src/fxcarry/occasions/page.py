@@ -11,10 +11,10 @@ from fxcarry.model import minor_digits
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
-body{font:15px/1.5 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em;color:#1a1a1a}
+body{font:15px/1.5 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em;color:#1a1a1a}
 h1{font-size:1.3em}h2{font-size:1.05em;margin-top:1.6em}table{border-collapse:collapse;width:100%}
 th,td{text-align:right;padding:.25em .6em;border-bottom:1px solid #ddd;font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}
+th:first-child,td:first-child{text-align:left}td{white-space:nowrap}
 </style></head><body><h1>{{ title }}</h1>
 {% for heading, head, rows in tables %}<h2>{{ heading }}</h2><table>
 {% if head %}<thead><tr>{% for cell in head %}<th>{{ cell }}</th>{% endfor %}</tr></thead>{% endif %}
@@ -60,12 +60,10 @@ def report_html(fields: Mapping[str, Any]) -> str:
         ("Ahead", (), [(what.replace("_", " "), str(when)) for what, when in fields.get("next", {}).items()]),
     ]
     if fields.get("days"):
-        rows = [
-            (d["date"], percent(d["return"]), *(money(d[part]) for part in ("pnl", *parts, "flows")))
-            for d in fields["days"]
-        ]
-        heads = ("date", "return", "change", *parts, "deposits less withdrawals")
-        tables.insert(1, ("Days", heads, rows))
+        shown = ["pnl", *parts, *(["flows"] if any(day["flows"] for day in fields["days"]) else [])]
+        rows = [(d["date"], percent(d["return"]), *(money(d[part]) for part in shown)) for d in fields["days"]]
+        names = {"pnl": "change", "flows": "deposits less withdrawals"}
+        tables.insert(1, ("Days", ("date", "return", *(names.get(part, part) for part in shown)), rows))
     title = f"{fields['period']} digest {fields['date']}: NAV {fields['nav']:,.{digits}f} {currency}"
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(title=title, tables=[table for table in tables if table[2]])
