@@ -353,9 +353,11 @@ def test_a_secret_leaves_this_machine_encrypted_only(token: Secret, monkeypatch:
             with pytest.raises(ConfigError, match=r"would send a secret that everybody can read.*https://"):
                 Http(url, **given)  # type: ignore[arg-type]
         monkeypatch.setenv("HOOK", f"{url}/sEcReT")
+        filters = list(logging.getLogger("urllib3.connectionpool").filters)
         with pytest.raises(ConfigError, match="the secret in env 'HOOK' would send a secret") as told:
             Http(Secret("env", "HOOK")).send("POST", "", {})
         assert "sEcReT" not in str(told.value)
+        assert logging.getLogger("urllib3.connectionpool").filters == filters, "it was not even opened"
     for url in ("https://venue.example", "http://localhost:1", "http://[::1]:1", "http://127.0.0.9"):
         Http(url, bearer=token)
 

@@ -268,14 +268,20 @@ class Http:
 
     # -- one call --------------------------------------------------------------------------------------------------
 
+    def _where(self) -> str:
+        """The address, told anew where it is a secret; ConfigError where it is none."""
+        if not isinstance(self._address, Secret):
+            return self._address
+        what = f"the secret in {self._address.source} {self._address.where!r}"
+        return _address(self._address.reveal().strip(), what, is_private=True)
+
     def _open(self) -> Any:
         if self._session is None:
             import requests
 
             session = requests.Session()
             session.trust_env = False  # a ~/.netrc would take the place of the token; and once is enough for the rest
-            url = self._address.reveal() if isinstance(self._address, Secret) else self._address
-            session.proxies = dict(requests.utils.get_environ_proxies(url))
+            session.proxies = dict(requests.utils.get_environ_proxies(self._where()))
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
             logging.getLogger("urllib3.connectionpool").addFilter(self._mask)  # it logs addresses with their query
             self._session = session
@@ -373,12 +379,8 @@ class Http:
             limit.take()
         if time.monotonic() > begin_by:
             raise QuotaExceeded(f"{method} {self.url}{path} was not taken in time", hint="try again later")
-        session, (connect, read) = self._open(), self._timeout
+        session, address, (connect, read) = self._open(), self._where(), self._timeout
         headers = {name: _revealed(value) for name, value in self._headers.items()}
-        address = self._address
-        if isinstance(address, Secret):
-            what = f"the secret in {address.source} {address.where!r}"
-            address = _address(address.reveal().strip(), what, is_private=True)
         if self._bearer is not None:
             headers["Authorization"] = f"Bearer {_token(self._bearer)}"
         if self._basic is not None:
