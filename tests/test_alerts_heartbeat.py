@@ -10,7 +10,7 @@ import pytest
 from channel import Channel
 
 from fxcarry.alerts import AlertKind, Alerts, AlertSettings, Watch, heartbeat
-from fxcarry.errors import JournalError
+from fxcarry.errors import JournalError, NotifierError
 from fxcarry.journal import MemoryJournal, SqliteJournal
 from fxcarry.model import Alert, Transaction
 
@@ -96,6 +96,44 @@ def test_it_is_told_once_and_once_more_when_it_is_over_whoever_watches() -> None
     assert "no position" not in channel.alerts[0].message
     watching(made, channel).look(NOON + 30 * MINUTE)  # and silent again
     assert len(channel.alerts) == 3
+
+
+def test_one_that_is_started_after_a_stop_has_as_long_for_its_first_look() -> None:
+    """Stopped flat, and started hours later: nobody is woken before it could look."""
+    made = journal(ended="engine-stop")
+    again = NOON + timedelta(hours=3)
+    made.alert(Alert(at=again, kind="engine-start", severity="info", message="it runs"))
+    assert not heartbeat(made, again + 5 * MINUTE, 5).is_missed
+    late = heartbeat(made, again + 6 * MINUTE, 5)
+    assert (late.is_missed, late.is_stopped, late.silent_minutes) == (True, False, 6.0)
+
+
+def test_one_that_is_started_again_and_again_without_a_look_is_missed() -> None:
+    made = journal()
+    for minute in range(1, 7):  # killed each time, or hanging
+        made.alert(Alert(at=NOON + minute * MINUTE, kind="engine-start", severity="info", message="it runs"))
+    assert heartbeat(made, NOON + 6 * MINUTE, 5).is_missed
+
+
+class Flaky(Channel):
+    """One that takes nothing while it is down."""
+
+    is_down = True
+
+    def notify(self, alert: Alert) -> None:
+        if self.is_down:
+            raise NotifierError("no network", fields={"is_final": True})
+        super().notify(alert)
+
+
+def test_what_no_channel_took_is_told_by_the_next_watch() -> None:
+    made, channel = journal(), Flaky()
+    watching(made, channel).look(NOON + 6 * MINUTE)
+    assert channel.alerts == []
+    channel.is_down = False
+    for minute in (7, 8, 9):
+        watching(made, channel).look(NOON + minute * MINUTE)
+    assert [alert.kind for alert in channel.alerts] == ["heartbeat-missed"]
 
 
 def test_a_stopped_engine_with_positions_is_a_warning() -> None:

@@ -285,6 +285,71 @@ def test_one_that_hangs_for_good_has_possibly_delivered_and_says_so_when_it_come
 # --- floods -----------------------------------------------------------------------------------------------------------
 
 
+def test_one_that_says_after_a_long_while_that_it_did_not_take_it_is_tried_again(gate: threading.Event) -> None:
+    def late(call: int) -> None:
+        if call == 1:
+            gate.wait(5)
+            raise NotifierError("452 no room")
+
+    mail = Peer("mail", late)
+    alerts = Alerts(MemoryJournal(), [mail])
+    alerts._outbox._patience = 0.1
+    send(alerts, "fire")
+    until(lambda: alerts._outbox._lines["mail"].is_hanging)
+    gate.set()
+    until(lambda: mail.messages == ["fire"])
+
+
+def test_a_dead_channel_with_a_thousand_alerts_keeps_no_other_from_being_told() -> None:
+    console, sms = Local("console"), Peer("sms", fails(NotifierError("no network")))
+    alerts = Alerts(MemoryJournal(), [console, sms])
+    send(alerts, *(f"fire {n}" for n in range(400)))
+    until(lambda: len(console.taken) == 400)
+    until(lambda: alerts._outbox._lines["sms"].is_sick)
+    for first in range(400, 1500, 100):
+        send(alerts, *(f"fire {n}" for n in range(first, first + 100)))
+        until(lambda first=first: len(console.taken) == first + 100)  # type: ignore[misc]
+    line = alerts._outbox._lines["sms"]
+    assert len(line.waiting) <= 1001
+    assert line.held["broker-error"] >= 490
+    alerts.close(0.1)
+
+
+def test_half_an_emoji_ends_nothing(journal: Journal) -> None:
+    hook = Peer("hook", fails(NotifierError("it said \ud83d", fields={"is_final": True})))
+    mail = Peer("mail")
+    alerts = Alerts(journal, [hook, mail], AlertSettings(routes=(Route(to=("hook",), then=("mail",)),)))
+    alerts.tell(AT, AlertKind.FEED_ERROR, "critical", "rate limited \ud83d", fields={"said": "\ud83d"}, key="\ud83d")
+    alerts.flush()
+    assert alerts.settle(5)
+    assert mail.messages == ["rate limited \\ud83d"]
+    [one] = journal.recent_alerts()
+    assert one.states == {"hook": "failed", "mail": "delivered"}
+
+
+def test_what_could_not_be_recorded_is_recorded_when_it_can_be(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_locked = threading.Event()
+    is_locked.set()
+    real = type(journal).delivery
+
+    def delivery(self: Any, *args: Any, **named: Any) -> None:
+        if is_locked.is_set():
+            raise JournalError("locked")
+        real(self, *args, **named)
+
+    monkeypatch.setattr(type(journal), "delivery", delivery)
+    mail = Peer("mail")
+    alerts = Alerts(journal, [mail])
+    send(alerts, "fire")
+    until(lambda: mail.messages == ["fire"])
+    assert not alerts.settle(0.2)
+    is_locked.clear()
+    assert alerts.settle(5)
+    assert states(journal, "fire") == {"mail": "delivered"}
+
+
 def test_more_than_a_channel_may_be_told_is_counted_and_told_in_one_line(journal: Journal) -> None:
     peer = Peer("sms", per_hour=5)
     alerts = Alerts(journal, [peer], AlertSettings(held_back_minutes=0.005))
@@ -458,6 +523,55 @@ def test_a_critical_alert_that_nobody_acknowledges_goes_up_the_ladder_again_and_
     alerts.close()
 
 
+def test_a_channel_that_is_down_is_escalated_to_once_and_not_after_somebody_has_seen_it(journal: Journal) -> None:
+    down = threading.Event()
+    down.set()
+    sms = Peer("sms", lambda call: (down.is_set() and fails(NotifierError("no network"))(call)) or None)
+    mail = Peer("mail")
+    route = Route(to=("mail",), then=("sms",), escalate_minutes=0.001)
+    alerts = Alerts(journal, [mail, sms], AlertSettings(routes=(route,)))
+    send(alerts, "fire")
+    until(lambda: sms.calls >= 5)
+    line = alerts._outbox._lines["sms"]
+    assert len(line.waiting) + (line.busy is not None) <= 1
+    journal.acknowledge(1, by="ann", at=AT)
+    time.sleep(0.2)
+    down.clear()
+    assert alerts.settle(5)
+    time.sleep(0.3)
+    assert sms.messages == []
+
+
+def test_what_nobody_is_sure_of_goes_up_the_ladder_too(journal: Journal) -> None:
+    mail, sms = (Peer(name, fails(DeliveryUnknown("no answer"))) for name in ("mail", "sms"))
+    route = Route(to=("mail",), then=("sms",), escalate_minutes=0.001)
+    alerts = Alerts(journal, [mail, sms], AlertSettings(routes=(route,)))
+    send(alerts, "fire")
+    until(lambda: sms.calls >= 3)
+    assert mail.calls == 1
+
+
+def test_a_process_that_ends_again_and_again_goes_up_the_ladder(tmp_path: Path) -> None:
+    mail, sms = Peer("mail"), Peer("sms")
+    route, now = Route(to=("mail",), then=("sms",), escalate_minutes=10), datetime.now(UTC)
+    told: list[int] = []
+    for minutes in (5, 11, 14):
+        with SqliteJournal(tmp_path / f"{minutes}.sqlite", account_id="A1") as journal:
+            journal.alert(
+                Alert(at=now - timedelta(minutes=minutes), kind="broker-error", severity="critical", message="fire")
+            )
+            journal.delivery(1, "mail", now, "delivered")
+            if minutes == 14:
+                journal.delivery(1, "sms", now, "delivered")  # the rung above knows: the next one is due at 20
+            alerts = Alerts(journal, [mail, sms], AlertSettings(routes=(route,)))
+            alerts.recover(now)
+            time.sleep(0.1)
+            assert alerts.settle(5)
+            alerts.close()
+        told.append(len(sms.taken))
+    assert told == [0, 1, 1]
+
+
 def test_a_condition_that_is_over_goes_no_further_up(journal: Journal) -> None:
     mail, sms, phone = Peer("mail"), Peer("sms"), Peer("phone")
     route = Route(to=("mail",), then=("sms", "phone"), escalate_minutes=0.02)
@@ -533,6 +647,18 @@ def test_a_crash_takes_a_critical_alert_from_none_of_those_who_are_told_and_no_c
             alerts.close()
     assert sms.messages == ["half"]
     assert mail.messages == ["7 alerts were not sent here"]
+
+
+def test_what_a_watch_told_meanwhile_hides_no_alert_that_was_not_sent(tmp_path: Path) -> None:
+    peer = Peer("mail")
+    with crashed(tmp_path / "journal.sqlite", [("critical", "fire", {})]) as journal:
+        told = journal.alert(Alert(at=AT, kind="heartbeat-missed", severity="critical", message="silent"))
+        journal.delivery(told, "mail", AT, "delivered")
+        alerts = Alerts(journal, [peer])
+        alerts.recover(AT + timedelta(hours=1))
+        assert alerts.settle(5)
+        alerts.close()
+    assert peer.messages == ["fire"]
 
 
 def test_news_of_last_month_and_other_processes_alerts_are_not_sent(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_journal_without_alerts_and_no_journal_at_all(folder: Path) -> None:
 
 
 def test_an_acknowledgement_is_on_record_once(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerting.getpass, "getuser", lambda: "bob")
+    monkeypatch.setattr("getpass.getuser", lambda: "bob")
     assert shown("ack", "2", "--reason", "I call the broker") == {"acknowledged": [2], "by": "bob", "already": {}}
     assert shown("ack", "2", "1", "3") == {"acknowledged": [1], "by": "bob", "already": {"2": "bob", "3": "ann"}}
     assert run("ack", "3").stdout.splitlines() == ["0 acknowledged by bob", "3 was acknowledged before, by ann"]
@@ -234,3 +234,24 @@ def test_a_watch_runs_until_it_is_told_to_stop(journal: SqliteJournal, folder: P
     assert "critical: heartbeat-missed: the engine is silent since" in err
     assert out.startswith("the engine is silent since")
     assert "heartbeat-missed" in (folder / "fxcarry-state" / "watch.log").read_text("utf-8")
+
+
+def test_a_watch_of_a_damaged_journal_tells_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "fxcarry-state").mkdir(exist_ok=True)
+    (folder / "fxcarry-state" / "journal.sqlite").write_bytes(b"no database, but long enough to look at" * 99)
+    peer = Peer("mail")
+    with_channels(monkeypatch, peer)
+    found = shown("watch", "--once", code=8)
+    assert found == {"is_missed": True, "is_readable": False}
+    [told] = peer.taken
+    assert told.message.startswith("nobody can see whether the engine runs: ")
+
+
+def test_who_has_no_name_is_a_number(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    assert shown("ack", "2")["by"] == "uid 54321"
+    assert run("ack", str(2**63)).exit_code == 2

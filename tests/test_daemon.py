@@ -21,7 +21,7 @@ from fxcarry.conventions import is_open, session_end
 from fxcarry.costs import Costs
 from fxcarry.daemon import Daemon, replay_instants, wall_instants
 from fxcarry.engine import Engine
-from fxcarry.errors import ConfigError, JournalLocked, NotifierError
+from fxcarry.errors import ConfigError, JournalLocked, MissingDataError, NotifierError
 from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
@@ -348,3 +348,20 @@ def test_what_is_told_while_it_waits_for_the_first_look_is_dated_now(daemon: Dae
     told = {one.alert.kind: one.alert.at for one in daemon.journal.recent_alerts()}
     assert told.keys() == {"engine-start", "engine-stop"}
     assert all(began <= at <= datetime.now(UTC) for at in told.values())
+
+
+@pytest.mark.in_background
+def test_looks_that_failed_before_a_restart_are_over_after_it(
+    daemon: Daemon, history: MarketHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = looks(history)[:8]
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon.engine, "step", lambda at: (_ for _ in ()).throw(MissingDataError("vendor is down")))
+        daemon.run(at[:4])
+    pager = Pager()
+    daemon.engine.alerts = Alerts(daemon.journal, [pager])  # another process
+    again = Daemon(engine=daemon.engine, journal=daemon.journal, lock=daemon.lock)
+    again.run(at[4:])
+    over = [one.alert for one in daemon.journal.recent_alerts() if one.alert.is_over]
+    assert {alert.key for alert in over} == {"feed-error failing", "feed-error failing long"}
+    assert ("feed-error", "looks succeed again") in pager.told

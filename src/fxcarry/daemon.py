@@ -231,13 +231,12 @@ class Daemon:
         except (DataError, BrokerError, OSError) as error:
             self._failed(at, error)
             return False
-        if self._failing_since is not None:
-            since, self._failing_since = self._failing_since, None
-            message = f"looks succeed again, after {at - since} without"
-            for kind in (AlertKind.FEED_ERROR, AlertKind.BROKER_ERROR):
-                for key in ("failing", "failing long"):
-                    self.engine.alerts.end(at, kind, f"{kind} {key}", message)
-            self.engine.alerts.flush()
+        since, self._failing_since = self._failing_since, None
+        message = "looks succeed again" + (f", after {at - since} without" if since is not None else "")
+        for kind in (AlertKind.FEED_ERROR, AlertKind.BROKER_ERROR):
+            for key in ("failing", "failing long"):
+                self.engine.alerts.end(at, kind, f"{kind} {key}", message)
+        self.engine.alerts.flush()
         self._report(at)
         _notify("WATCHDOG=1")
         return True

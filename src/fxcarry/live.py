@@ -573,10 +573,13 @@ class Live(Decider):
                 message = f"{what} and gets none: {error}"
                 self.alerts.tell(at, AlertKind.STOP_MISSING, "critical", message, key=key)
             else:
-                self.alerts.tell(at, AlertKind.STOP_MISSING, "warning", f"{what}; it is at {price:.6g} now", key=key)
+                self.alerts.end(at, AlertKind.STOP_MISSING, key, f"{name} has a stop again")
+                message = f"{what}; it is at {price:.6g} now"
+                self.alerts.tell(at, AlertKind.STOP_MISSING, "warning", message, key=f"{key} put back")
         for name in self.book.names:
             if name not in wanted:
-                self.alerts.end(at, AlertKind.STOP_MISSING, f"stop {name}", f"the stop in {name} is kept")
+                for key in (f"stop {name}", f"stop {name} put back"):
+                    self.alerts.end(at, AlertKind.STOP_MISSING, key, f"the stop in {name} is kept")
 
     def _tell(self, at: datetime, before: RiskState) -> None:
         """Alerts for what changed in the risk state at a step, and for findings that a person should know of."""

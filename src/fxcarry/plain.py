@@ -53,3 +53,8 @@ def _readers(cls: type) -> dict[str, Callable[[Any], Any]]:
         kind = next((h for h in (hint, *get_args(hint)) if isinstance(h, type)), object)
         readers[name] = kind if issubclass(kind, Enum) else kinds.get(kind, _itself)
     return {field.name: readers[field.name] for field in attrs.fields(cls) if field.init}
+
+
+def whole(text: str) -> str:
+    """``text`` with half an emoji, which a text of another program may end with, as an escape: no file takes one."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import attrs
 
@@ -47,7 +49,8 @@ class Heartbeat:
 def heartbeat(journal: Journal, now: datetime, minutes: float) -> Heartbeat:
     """How the engine of a journal does at ``now``: missed after so many ``minutes`` of open market without a look.
 
-    One that was stopped as asked is missed only where it left positions. The market's closed hours do not count.
+    One that was stopped as asked is missed only where it left positions; when it is started again it has as long for
+    its first look. The market's closed hours do not count.
     """
     last = journal.last_beat()
     if last is None:
@@ -56,8 +59,13 @@ def heartbeat(journal: Journal, now: datetime, minutes: float) -> Heartbeat:
     if silent <= minutes:
         return Heartbeat(last_look=last, silent_minutes=silent, is_missed=False, is_stopped=False, held={})
     ends = (AlertKind.ENGINE_START, AlertKind.ENGINE_STOP, AlertKind.ENGINE_CRASH)
-    since = [one.alert.kind for one in journal.recent_alerts(last) if one.alert.kind in ends]
-    is_stopped = bool(since) and since[-1] == AlertKind.ENGINE_STOP
+    since = [one.alert for one in journal.recent_alerts(last) if one.alert.kind in ends]
+    is_stopped = bool(since) and since[-1].kind == AlertKind.ENGINE_STOP
+    for before, after in pairwise(since):
+        if (before.kind, after.kind) == (AlertKind.ENGINE_STOP, AlertKind.ENGINE_START) and after.at < now:
+            silent = open_minutes(max(last, after.at), now)
+    if silent <= minutes:
+        return Heartbeat(last_look=last, silent_minutes=silent, is_missed=False, is_stopped=False, held={})
     held = {name: units for name, units in Reconciliation(journal.transactions()).units.items() if units}
     return Heartbeat(
         last_look=last,
@@ -81,12 +89,11 @@ class Watch:
         kind, alerts = AlertKind.HEARTBEAT_MISSED, self.alerts
         try:
             found = heartbeat(alerts.journal, now, alerts.settings.heartbeat_minutes)
-            told = [alert for alert in alerts.journal.alerts_of(kind) if alert.at >= now - _LONG_AGO]
+            told = [one for one in alerts.journal.recent_alerts(now - _LONG_AGO) if one.alert.kind == kind]
         except JournalError as error:
-            alerts.tell(now, kind, "critical", f"nobody can see whether the engine runs: {error}", key=kind)
-            alerts.flush()
+            self.tell_blind(now, error)
             return None
-        if told and not told[-1].is_over:
+        if told and not told[-1].alert.is_over and self._has_reached(told[-1].states):
             alerts.remember(_KEY)
         if found.is_missed:
             severity: Severity = "warning" if found.is_stopped else "critical"
@@ -97,3 +104,16 @@ class Watch:
             alerts.end(now, kind, kind, "the journal can be read again")
         alerts.flush()
         return found
+
+    def tell_blind(self, now: datetime, error: Exception) -> None:
+        """Tell that the journal cannot be read, once."""
+        kind = AlertKind.HEARTBEAT_MISSED
+        self.alerts.tell(now, kind, "critical", f"nobody can see whether the engine runs: {error}", key=kind)
+        self.alerts.flush()
+
+    def _has_reached(self, states: Mapping[str, str]) -> bool:
+        """Whether somebody was, or may have been, told: not by a line on a screen alone where there are channels."""
+        asked = states.keys() & self.alerts.remote or states.keys()
+        if not asked:  # it ended before it could ask any
+            return not self.alerts.remote
+        return any(states[name] in ("delivered", "unknown", "sending", "held-back") for name in asked)

@@ -24,6 +24,7 @@ from fxcarry.alerts.kinds import AlertKind, Severity
 from fxcarry.alerts.routing import AlertSettings, Channel, Route
 from fxcarry.errors import DeliveryUnknown, FxCarryError, NotifierError
 from fxcarry.model import Alert
+from fxcarry.plain import whole
 
 if TYPE_CHECKING:
     from fxcarry.journal import AlertRecord, Journal
@@ -38,6 +39,7 @@ NOT_OURS = frozenset({AlertKind.HELD_BACK, AlertKind.HEARTBEAT_MISSED, AlertKind
 
 _WAITING = 1000  # alerts in memory
 _IN_LINE = 250  # for one channel, before what is known elsewhere is only counted
+_KEPT = 10_000  # rows that wait for a journal that cannot be written
 _WAITS = (5.0, 30.0, 120.0, 600.0)  # seconds that a channel that failed is left alone
 _SOON = 5.0  # seconds that a critical alert waits behind another before the next channel is told
 _TRIES = 3  # for what is not critical, or has reached somebody elsewhere
@@ -87,7 +89,7 @@ class _Line:
         self.slot: SimpleQueue[_Job | None] = SimpleQueue()
         self.busy: _Job | None = None
         self.since = now
-        self.is_hanging = False
+        self.is_hanging = self.is_sick = False
         self.failures = 0
         self.closed_until = 0.0
         self.thread: threading.Thread | None = None
@@ -104,6 +106,12 @@ class _Line:
             self.waiting.insert(0 if job.sent.is_critical else critical, job)
         else:
             self.waiting.insert(critical if job.sent.is_critical else len(self.waiting), job)
+
+    def load(self) -> int:
+        """What waits, as far as others wait for it: not for a channel that fails, or has not caught up since."""
+        if self.is_sick and not self.failures and not self.is_hanging and len(self.waiting) <= _IN_LINE:
+            self.is_sick = False
+        return 0 if self.is_sick else len(self.waiting)
 
     def may_tell(self, now: float) -> bool:
         """Whether one more alert is within the limit; counts it."""
@@ -130,6 +138,7 @@ class _Line:
         """Leave it alone for a while, longer each time."""
         wait = _WAITS[min(self.failures, len(_WAITS) - 1)]
         self.failures += 1
+        self.is_sick = True
         self.closed_until = now + max(wait, retry_after or 0.0)
 
     def is_open(self, now: float) -> bool:
@@ -288,11 +297,12 @@ class Outbox:
             has_counts = self._is_ending and any(
                 line.held_since is not None and not line.is_down(now) for line in self._lines.values()
             )
-            if not (is_behind or can_go_on or is_busy or has_counts or self._left or not self._done.empty()):
+            has_work = is_behind or can_go_on or is_busy or has_counts or self._left or self._rows
+            if not has_work and self._done.empty():
                 self._idle.set()
         if can_go_on or (is_behind and self._room() > 0):
             return 0.0
-        return max(0.01, min([self._due(now), 60.0]))
+        return max(0.01, min(self._due(now), 0.5 if self._rows else 60.0))
 
     def _due(self, now: float) -> float:
         moments = [one.due for one in self._escalations]
@@ -306,7 +316,7 @@ class Outbox:
         return min(moments, default=now + 60.0) - now
 
     def _room(self) -> int:
-        return _WAITING - sum(len(line.waiting) for line in self._lines.values())
+        return _WAITING - sum(line.load() for line in self._lines.values())
 
     def _take_in(self, now: float) -> None:
         with self._lock:
@@ -333,17 +343,28 @@ class Outbox:
         sent = _Sent(number, alert, self.settings.route(alert, self._names))
         for name in sent.route.to:
             line = self._lines[name]
-            if sent.is_critical or (len(line.waiting) < _IN_LINE and line.may_tell(now)):
+            if sent.is_critical:
+                has_room = not line.is_sick or len(line.waiting) < _WAITING
+            else:
+                has_room = len(line.waiting) < _IN_LINE and line.may_tell(now)
+            if has_room:
                 line.put(_Job(sent))
             else:
                 line.hold(alert, now)
                 self._note(sent, name, "held-back")
+                if sent.is_critical:
+                    sent.tried.add(name)
+                    self._pass_on(_Job(sent))
 
     def _next(self, line: _Line, now: float) -> _Job | None:
         while line.waiting and line.is_open(now):
             job = line.waiting.popleft()
-            if not (job.sent.is_known and (job.is_fallback or job.is_passed_on)):
-                return job
+            sent = job.sent
+            if sent.is_known and (job.is_fallback or job.is_passed_on):
+                continue
+            if sent.is_escalated and sent.number is not None and self._is_answered(sent.alert, sent.number):
+                continue
+            return job
         return None
 
     def _begin(self, line: _Line, job: _Job, now: float) -> None:
@@ -377,7 +398,7 @@ class Outbox:
         return _Outcome("delivered")
 
     def _text(self, error: BaseException) -> str:
-        return self.mask(f"{type(error).__name__}: {error}")
+        return whole(self.mask(f"{type(error).__name__}: {error}"))
 
     def _worded(self, sent: _Sent) -> Alert:
         if sent.number is None or not (sent.is_critical and sent.route.escalate_minutes):
@@ -396,19 +417,24 @@ class Outbox:
                 self._reached(line, job, now)
             elif not was_hanging:  # else it was passed on when it began to hang
                 self._missed(line, job, outcome, now)
+            elif outcome.state == "failed" and not outcome.is_final:
+                line.failed(now, outcome.retry_after)
+                if job.sent.is_critical and not job.sent.is_known:
+                    line.put(job, is_again=True)
 
     def _reached(self, line: _Line, job: _Job, now: float) -> None:
         sent = job.sent
         if not line.channel.is_local:
             sent.is_known = True
-        if not any(one.sent is sent for one in self._escalations):
-            self._expect_answer(sent, now)
+        self._expect_answer(sent, now)
 
-    def _expect_answer(self, sent: _Sent, now: float) -> None:
-        """Escalate a critical alert in due time, where its route says so."""
+    def _expect_answer(self, sent: _Sent, now: float, past: float = 0.0) -> None:
+        """Escalate a critical alert in due time, where its route says so; ``past`` seconds of it are over."""
         minutes = sent.route.escalate_minutes
+        if any(one.sent is sent for one in self._escalations):
+            return
         if minutes and sent.is_critical and sent.number is not None and not sent.is_escalated:
-            self._escalations.append(_Escalation(sent, now + minutes * 60))
+            self._escalations.append(_Escalation(sent, now + max(minutes * 60 - past, 0.0)))
 
     def _missed(self, line: _Line, job: _Job, outcome: _Outcome, now: float) -> None:
         """Go on after an alert was not, or not certainly, delivered."""
@@ -416,6 +442,8 @@ class Outbox:
         if not outcome.is_final:
             line.failed(now, outcome.retry_after)
         self._pass_on(job)
+        if outcome.state == "unknown":
+            self._expect_answer(job.sent, now)
         if outcome.state == "failed" and not outcome.is_final:
             is_urgent = job.sent.is_critical and not job.sent.is_known
             if is_urgent or job.tries < _TRIES:
@@ -436,7 +464,7 @@ class Outbox:
         """Channels that do not come back, and critical alerts that wait for one that is left alone or slow."""
         for line in self._lines.values():
             if line.busy is not None and not line.is_hanging and now - line.since >= self._patience:
-                line.is_hanging = True
+                line.is_hanging = line.is_sick = True
                 error = f"no answer for {self._patience:g} s"
                 self._note(line.busy.sent, line.name, "unknown", error)
                 self._missed(line, line.busy, _Outcome("unknown", error), now)
@@ -470,8 +498,22 @@ class Outbox:
             message = f"not acknowledged for {since:g} minutes: {sent.alert.message}"
             again = _Sent(sent.number, attrs.evolve(sent.alert, message=message), sent.route, {name}, is_escalated=True)
             sent.tried.add(name)
-            self._lines[name].put(_Job(again))
+            line = self._lines[name]
+            waiting = [job.sent for job in (*line.waiting, line.busy) if job is not None]
+            if not any(other.is_escalated and other.number == sent.number for other in waiting):
+                line.put(_Job(again))
             one.due = now + since * 60
+
+    def _past(self, sent: _Sent) -> float:
+        """How many seconds of the time to acknowledge are over, by the clock on the wall: a process that ends again and
+        again goes up the ladder too, but does not tell its top rung at each start.
+        """
+        period = (sent.route.escalate_minutes or 0.0) * 60
+        elapsed = (datetime.now(UTC) - sent.alert.at).total_seconds()
+        if not period or elapsed < 0:
+            return 0.0
+        ladder = sent.route.ladder(sent.alert.severity, self._names)
+        return elapsed % period if sent.tried & {*ladder} else elapsed
 
     def _is_answered(self, alert: Alert, number: int) -> bool:
         """Whether somebody has seen an alert, or what it tells of has ended; not, where the journal cannot be read."""
@@ -524,8 +566,9 @@ class Outbox:
             with self._own.atomic():
                 for number, channel, state, error in rows:
                     self._own.delivery(number, channel, datetime.now(UTC), state, error)
-        except FxCarryError as error:  # the channels are told all the more
-            _LOG.error("deliveries could not be recorded: %s", error)
+        except Exception as error:  # the channels are told all the more
+            _LOG.error("deliveries could not be recorded, and are at the next turn: %s", error)
+            self._rows = [*rows, *self._rows][:_KEPT]
 
     def _count_again(self, one: AlertRecord) -> None:
         """A count that was not sent is sent as it is."""
@@ -538,7 +581,7 @@ class Outbox:
         """What an earlier process left. Critical alerts that reached nobody are sent, those that nobody acknowledged
         are escalated, the others are counted; one that was being sent was possibly delivered.
         """
-        routed = max((one.number for one in recent if one.states), default=0)
+        routed = max((one.number for one in recent if one.states and one.alert.kind not in NOT_OURS), default=0)
         for one in recent:
             if one.alert.kind == AlertKind.HELD_BACK:
                 self._count_again(one)
@@ -563,7 +606,7 @@ class Outbox:
                     self._note(sent, name, "held-back")
             elif sent.is_known:
                 if not one.acknowledged_by:
-                    self._expect_answer(sent, now)
+                    self._expect_answer(sent, now, self._past(sent))
                 for name in sent.route.to:
                     if states.get(name) == "waiting":
                         self._lines[name].put(_Job(sent, is_noted=True))
@@ -572,3 +615,5 @@ class Outbox:
                     self._lines[name].put(_Job(sent, is_noted=True))
             elif "unknown" in states.values():
                 self._pass_on(_Job(sent))
+                if not one.acknowledged_by:
+                    self._expect_answer(sent, now, self._past(sent))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from fxcarry.alerts.kinds import AlertKind, Severity
-from fxcarry.alerts.outbox import Outbox
+from fxcarry.alerts.outbox import NOT_OURS, Outbox
 from fxcarry.alerts.routing import AlertSettings, Channel
 from fxcarry.errors import ConfigError, JournalError
 from fxcarry.model import Alert
+from fxcarry.plain import whole
 from fxcarry.protocols import Notifier
 
 if TYPE_CHECKING:
@@ -88,11 +89,14 @@ class Alerts:
             raise ConfigError(f"two channels are called {twice!r}", hint="give one of them another name")
         for path, problem in self.settings.problems(names):
             raise ConfigError(f"{path}: {problem}")
+        self.remote = {channel.name for channel in channels if not channel.is_local}
+        """The channels that reach somebody who is not there."""
         self._outbox = Outbox(journal, channels, self.settings)
         if channels:
             weakref.finalize(self, self._outbox.close, 2.0)  # also when the interpreter ends
         self._waiting: list[Alert] = []
         self._lasting: dict[str, int] = {}
+        self._left: set[str] = set()  # keys that an earlier process told, and did not end
         self._said: OrderedDict[tuple[str, str, str], _Said] = OrderedDict()
 
     @property
@@ -123,6 +127,7 @@ class Alerts:
                 self._lasting[key] += 1
                 return
             self._lasting[key] = 0
+            self._left.discard(key)
         alert = Alert(at=at, kind=kind, severity=severity, message=message, fields=fields or {}, key=key)
         said = None if key else self._said.get((kind, severity, message))
         if said is not None:
@@ -133,8 +138,9 @@ class Alerts:
         self._waiting.append(alert)
 
     def end(self, at: datetime, kind: AlertKind, key: str, message: str) -> None:
-        """Say that a condition is over, if it was told."""
-        count = self._lasting.pop(key, None)
+        """Say that a condition is over, if it was told, by an earlier process too."""
+        count = self._lasting.pop(key, 0 if key in self._left else None)
+        self._left.discard(key)
         if count is not None:
             fields = {"count": count} if count else {}
             over = Alert(at=at, kind=kind, severity="info", message=message, fields=fields, key=key, is_over=True)
@@ -150,13 +156,14 @@ class Alerts:
         if not waiting:
             return
         clean = [
-            attrs.evolve(alert, message=self.mask(alert.message), fields=self._clean(alert.fields)) for alert in waiting
+            attrs.evolve(alert, message=self._said_as(alert.message), fields=self._clean(alert.fields))
+            for alert in waiting
         ]
         numbers: list[int | None] = [None] * len(clean)
         try:
             with self.journal.atomic():
                 numbers = [self.journal.alert(alert) for alert in clean]
-        except JournalError as error:  # the channels are told all the more
+        except Exception as error:  # the channels are told all the more
             numbers = [None] * len(clean)
             _LOG.error("alerts could not be recorded: %s", error)
         for number, alert in zip(numbers, clean):
@@ -173,6 +180,8 @@ class Alerts:
             _LOG.error("alerts of an earlier process cannot be read: %s", error)
             return
         self._recognize_crashes([one.alert for one in recent])
+        last = {one.alert.key: one.alert for one in recent if one.alert.key and one.alert.kind not in NOT_OURS}
+        self._left = {key for key, alert in last.items() if not alert.is_over}
         self._outbox.recover(recent)
 
     def _recognize_crashes(self, recent: Iterable[Alert]) -> None:
@@ -216,4 +225,7 @@ class Alerts:
                 self._waiting.append(said.summary())
 
     def _clean(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self.mask(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return {name: self._said_as(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+    def _said_as(self, text: str) -> str:
+        return whole(self.mask(text))

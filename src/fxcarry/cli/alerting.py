@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import threading
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fxcarry.cli.desk import channels, journal_path, logged_to, state_option
+from fxcarry.cli.desk import channels, journal_path, logged_to, person, state_option
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load
 from fxcarry.errors import ConfigError
 
@@ -84,7 +83,7 @@ def _line(one: AlertRecord) -> str:
 
 
 @alerts.command()
-@click.argument("numbers", nargs=-1, type=int, metavar="[NUMBER]...")
+@click.argument("numbers", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[NUMBER]...")
 @click.option("--all", "is_all", is_flag=True, help="Every critical one that nobody has acknowledged.")
 @click.option("--reason", default="", help="What is done about it; kept in the journal.")
 @state_option
@@ -95,7 +94,7 @@ def ack(numbers: tuple[int, ...], is_all: bool, reason: str, folder: str, as_jso
 
     if bool(numbers) == is_all:
         raise ConfigError("which alerts?", hint="their numbers, or --all; fxcarry alerts list --open shows them")
-    who = getpass.getuser()
+    who = person()
     with SqliteJournal.existing(journal_path(folder)) as journal:
         if is_all:
             numbers = tuple(one.number for one in journal.recent_alerts() if one.is_open)
@@ -200,23 +199,41 @@ def watch(ctx: click.Context, once: bool, every: int, folder: str, config_path: 
     import signal
 
     from fxcarry.alerts import Alerts, Watch
-    from fxcarry.journal import SqliteJournal
+    from fxcarry.errors import JournalError
+    from fxcarry.journal import Journal, MemoryJournal, SqliteJournal
     from fxcarry.secrets import SecretFilter
+
+    def alerts_on(journal: Journal) -> Alerts:
+        told = Alerts(journal, channels(settings), settings.alerts)
+        told.mask = SecretFilter(settings.secrets).redact
+        return told
 
     settings, path = load(config_path), journal_path(folder)
     ended = threading.Event()
     before = {n: signal.signal(n, lambda *_: ended.set()) for n in (signal.SIGTERM, signal.SIGINT)}
-    with SqliteJournal.existing(path) as journal, logged_to(path.parent / "watch.log", settings):
-        told = Alerts(journal, channels(settings), settings.alerts)
-        told.mask = SecretFilter(settings.secrets).redact
-        try:
-            found = Watch(told).look(datetime.now(UTC))
-            while not once and not ended.wait(every):
-                found = Watch(told).look(datetime.now(UTC))
-        finally:
-            told.close()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    found, blind = None, None
+    try:
+        while not ended.is_set():
+            try:
+                with SqliteJournal.existing(path) as journal, logged_to(path.parent / "watch.log", settings):
+                    told = alerts_on(journal)
+                    try:
+                        found = Watch(told).look(datetime.now(UTC))
+                        while not once and not ended.wait(every):
+                            found = Watch(told).look(datetime.now(UTC))
+                    finally:
+                        told.close()
+                break
+            except JournalError as error:  # it cannot even be opened: that is told once, and it is tried again
+                blind = blind or alerts_on(MemoryJournal())
+                Watch(blind).tell_blind(datetime.now(UTC), error)
+                if once or ended.wait(every):
+                    break
+    finally:
+        if blind is not None:
+            blind.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if as_json:
         emit(_beat(found))
     else:

@@ -181,7 +181,7 @@ def running(lock: JournalLock) -> Holder | None:
 
 def give(journal: SqliteJournal, kind: CommandKind, reason: str) -> Command:
     """Record a command of whoever is logged in, now."""
-    return journal.command(kind, by=getpass.getuser(), at=datetime.now(UTC), reason=reason)
+    return journal.command(kind, by=person(), at=datetime.now(UTC), reason=reason)
 
 
 def instant_of(text: str | None) -> datetime:
@@ -199,6 +199,14 @@ def instant_of(text: str | None) -> datetime:
     if found.time() != time(0):
         raise ConfigError(f"--at {text!r} has no offset", hint="write it like 2009-03-31T21:00:00+00:00")
     return session_end(found.date())
+
+
+def person() -> str:
+    """Who is at the keyboard: the name of the user, or its number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 class JsonLines(logging.Formatter):
@@ -223,7 +231,7 @@ def logged_to(path: Path, settings: Config) -> Iterator[None]:
 
     from fxcarry.secrets import SecretFilter
 
-    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=5, encoding="utf-8")
+    handler = RotatingFileHandler(path, maxBytes=5_000_000, backupCount=5, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(JsonLines())
     handler.addFilter(SecretFilter(settings.secrets))
     log = logging.getLogger("fxcarry")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from fxcarry.cli.desk import journal_path, reason_option, state_option
+from fxcarry.cli.desk import journal_path, person, reason_option, state_option
 from fxcarry.cli.shared import FOUND, config_option, emit, json_option, load, width
 from fxcarry.errors import ConfigError
 
@@ -66,7 +65,7 @@ def check(
     settings, path, now = load(config_path), journal_path(folder), datetime.now(UTC)
     with SqliteJournal.existing(path) as journal:
         if what is not None:
-            who = getpass.getuser()
+            who = person()
             confirm(journal, what, by=who, at=now, reason=reason)
             if not is_go_live:
                 _confirmed(what, who, now, reason, as_json)

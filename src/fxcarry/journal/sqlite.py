@@ -57,6 +57,7 @@ from fxcarry.model import (
     Transaction,
 )
 from fxcarry.orders import Plan
+from fxcarry.plain import whole
 from fxcarry.secrets import Secret, SecretFilter
 
 _PATIENCE = 2.0  # seconds to wait for another process's write
@@ -286,7 +287,8 @@ class SqliteJournal:
         names = ", ".join(values)
         marks = ", ".join("?" * len(values))
         with self._explained("written"):
-            cursor = self._db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(values.values()))
+            stored = tuple(whole(value) if isinstance(value, str) else value for value in values.values())
+            cursor = self._db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", stored)
         return int(cursor.lastrowid or 0)
 
     def _write(self, table: str, **values: object) -> int:
