@@ -68,8 +68,8 @@ def _fall(findings: Iterable[Verdict], currency: str) -> tuple[str, dict[str, fl
     digits = minor_digits(currency)
     for facts in [verdict.facts for verdict in findings]:
         for name, what in (("high_water", "its high of"), ("day_start", "where the day began,")):
-            if name in facts:
-                nav, before, limit = facts["nav"], facts[name], facts["limit"]
+            nav, before, limit = (facts.get(key) for key in ("nav", name, "limit"))
+            if isinstance(nav, float) and isinstance(before, float) and isinstance(limit, float) and before > 0:
                 amounts = f"NAV {nav:,.{digits}f} {currency} is {100 * (1 - nav / before):.2f} % below {what}"
                 return f"\n{amounts} {before:,.{digits}f} {currency}; the limit is {100 * limit:g} %", {name: before}
     return "", {}

@@ -23,8 +23,9 @@ from fxcarry.errors import BadQuoteError, JournalError, JournalLocked, MissingDa
 from fxcarry.feeds import MemoryFeed
 from fxcarry.financing import BenchmarkFinancing
 from fxcarry.journal import JournalLock, SqliteJournal
+from fxcarry.live import _fall as fall
 from fxcarry.market import MarketHistory, RateSeries
-from fxcarry.model import Alert, Quote, Snapshot, TradingState
+from fxcarry.model import Action, Alert, Quote, Snapshot, TradingState, Verdict
 from fxcarry.protocols import Notifier
 from fxcarry.risk import DailyLoss, Drawdown, PriceSanity, Staleness, StopLoss
 from fxcarry.simulation import SimBroker
@@ -532,6 +533,20 @@ def test_a_drawdown_halt_of_friday_holds_on_monday_after_a_restart(week: Week) -
         r"1,000,\d{3}\.\d\d USD; the limit is 15 %",
         told,
     )
+
+
+def test_facts_of_somebody_elses_rule_are_no_reason_to_fail() -> None:
+    """The alert that everything is closed is the last one that may end in an error."""
+    others: list[dict[str, object]] = [
+        {"high_water": 1.0},
+        {"day_start": "x", "nav": 1.0, "limit": 0.1},
+        {"high_water": 0.0, "nav": 9.0, "limit": 0.1},
+    ]
+    said = [Verdict("own", Action.FLATTEN_HALT, "X", facts=facts) for facts in others]
+    assert fall(said, "USD") == ("", {})
+    said.append(Verdict("drawdown", Action.FLATTEN_HALT, "X", facts={"high_water": 100.0, "nav": 90.0, "limit": 0.05}))
+    line = "NAV 90 JPY is 10.00 % below its high of 100 JPY; the limit is 5 %"
+    assert fall(said, "JPY") == (f"\n{line}", {"high_water": 100.0})
 
 
 def test_a_margin_close_out_through_the_engine_at_the_price_of_the_worked_example(tmp_path: Path) -> None:

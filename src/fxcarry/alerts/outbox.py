@@ -194,6 +194,7 @@ class Outbox:
         self._left: list[AlertRecord] = []
         self._worker: threading.Thread | None = None
         self._rows: list[tuple[int, str, DeliveryState, str]] = []
+        self._is_unwritten = False  # the journal could not be written at the last turn
 
     # -- what the engine calls: none of it waits for a channel -------------------------------------------------------
 
@@ -567,8 +568,11 @@ class Outbox:
                 for number, channel, state, error in rows:
                     self._own.delivery(number, channel, datetime.now(UTC), state, error)
         except Exception as error:  # the channels are told all the more
-            _LOG.error("deliveries could not be recorded, and are at the next turn: %s", error)
-            self._rows = [*rows, *self._rows][:_KEPT]
+            if not self._is_unwritten:
+                _LOG.error("deliveries could not be recorded, and will be as soon as they can: %s", error)
+            self._rows, self._is_unwritten = [*rows, *self._rows][:_KEPT], True
+        else:
+            self._is_unwritten = False
 
     def _count_again(self, one: AlertRecord) -> None:
         """A count that was not sent is sent as it is."""
