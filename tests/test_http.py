@@ -4,12 +4,13 @@ import logging
 import multiprocessing
 import pickle
 import socket
+import ssl
 import threading
 import time
 import traceback
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -571,3 +572,64 @@ def test_within_the_deadline_it_is_as_without(server: WireServer, token: Secret)
     with pytest.raises(NoAnswer):
         http.send("POST", "/orders", {"units": "1"})
     http.close()
+
+
+# --- an error of TLS --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tls_server(end: str) -> Iterator[tuple[str, Path, list[bytes]]]:
+    """A server that breaks each connection: while it is being encrypted, or after a request, in the middle of the
+    answer. Its address, its authority, and the requests it took.
+    """
+    trustme = pytest.importorskip("trustme")
+    authority, taken, is_over = trustme.CA(), list[bytes](), threading.Event()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    def serve() -> None:
+        while not is_over.is_set():
+            connection, _ = listening.accept()
+            with connection:
+                if end == "close":
+                    connection.recv(9999)
+                elif end == "hang":
+                    is_over.wait(1.0)
+                elif end == "damaged":
+                    raw = connection.dup()
+                    with suppress(OSError), raw, context.wrap_socket(connection, server_side=True) as encrypted:
+                        taken.append(encrypted.recv(9999))
+                        raw.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+                        is_over.wait(0.2)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, authority.cert_pem.tempfile() as path:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"https://localhost:{listening.getsockname()[1]}", Path(path), taken
+        is_over.set()
+        with suppress(OSError):
+            socket.create_connection(listening.getsockname(), 1).close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("end", ["close", "hang"])
+def test_what_breaks_while_it_is_being_encrypted_was_not_sent(end: str, token: Secret) -> None:
+    with tls_server(end) as (url, _, taken):
+        http = Http(url, bearer=token, attempts=2, timeout=0.4, sleep=lambda seconds: None)
+        with pytest.raises(NotSent, match="nothing was sent"):
+            http.send("POST", "/orders", {"units": "1"})
+        http.close()
+    assert taken == []
+
+
+def test_an_answer_that_is_damaged_leaves_a_doubt_and_nothing_is_sent_again(
+    token: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tls_server("damaged") as (url, authority, taken):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+        http = Http(url, bearer=token, timeout=5.0, sleep=lambda seconds: None)
+        with pytest.raises(NoAnswer, match=r"SSL.*may have been carried out"):
+            http.send("POST", "/orders", {"units": "1"})
+        http.close()
+    assert len(taken) == 1
+    assert taken[0].startswith(b"POST /orders")

@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 import time
+import traceback
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -416,13 +417,8 @@ class Http:
 
         if not isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
             return error
-        kinds = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        was_not_sent = isinstance(error, (*kinds, requests.exceptions.InvalidURL)) or isinstance(
-            reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-        )
         what = self.masked(f"{call}: {type(error).__name__}: {error}")
-        if was_not_sent:
+        if is_unsent(error):
             return NotSent(what, hint="nothing was sent: check the network, proxy and address")
         return NoAnswer(what, hint="it may have been carried out")
 
@@ -491,6 +487,37 @@ def _address(text: str, what: str, *, is_private: bool) -> str:
     if is_private and text.startswith("http://") and not _is_here(text):
         raise ConfigError(f"{what} would send a secret that everybody can read", hint="it begins with https://")
     return text.rstrip("/")
+
+
+def is_unsent(error: BaseException) -> bool:
+    """Whether an error of requests or urllib3 says that no byte of the request has left: there was no connection, or it
+    broke while it was being encrypted. An error of TLS alone says nothing: one may come in the middle of an answer.
+    """
+    import requests
+    import urllib3
+
+    kinds = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return (
+        isinstance(error, (*kinds, ConnectionRefusedError))
+        or isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+        or "do_handshake" in _frames(error)
+    )
+
+
+def _frames(error: BaseException) -> set[str]:
+    """The names of the functions that an error, and those it came from, went through."""
+    seen: set[int] = set()
+    names: set[str] = set()
+    left: list[Any] = [error]
+    while left:
+        one = left.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        left += [one.__cause__, getattr(one, "reason", None), *one.args]  # no __context__: that may be another call
+        names |= {frame.f_code.co_name for frame, _ in traceback.walk_tb(one.__traceback__)}
+    return names
 
 
 def _is_here(address: str) -> bool:

@@ -154,6 +154,7 @@ class _Line:
 class _Escalation:
     sent: _Sent
     due: float
+    times: int = 0
 
 
 class Outbox:
@@ -496,7 +497,8 @@ class Outbox:
             ladder = sent.route.ladder(sent.alert.severity, self._names)
             name = next((n for n in ladder if n not in sent.tried), ladder[-1] if ladder else sent.route.to[-1])
             since = sent.route.escalate_minutes
-            message = f"not acknowledged for {since:g} minutes: {sent.alert.message}"
+            one.times += 1  # each says something else, or a mail server would drop it as known
+            message = f"not acknowledged for {since * one.times:g} minutes: {sent.alert.message}"
             again = _Sent(sent.number, attrs.evolve(sent.alert, message=message), sent.route, {name}, is_escalated=True)
             sent.tried.add(name)
             line = self._lines[name]

@@ -155,17 +155,11 @@ def _listening() -> Iterator[list[_Heard]]:
 
 def _meaning(error: BaseException | None) -> Literal["answered", "not sent", "unknown"]:
     """What the exception that apprise is about to swallow says of the call."""
-    import requests
-    import urllib3
+    from fxcarry.http import is_unsent
 
     if error is None:
         return "answered"
-    kinds = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    is_unsent = isinstance(error, (*kinds, ConnectionRefusedError)) or isinstance(
-        reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError
-    )
-    return "not sent" if is_unsent else "unknown"
+    return "not sent" if is_unsent(error) else "unknown"
 
 
 def _masked(text: str, url: str) -> str:

@@ -94,6 +94,7 @@ class SlackNotifier:
     def notify(self, alert: Alert) -> None:
         """Post the alert. Raises NotifierError where Slack did not take it, DeliveryUnknown where nobody knows."""
         said = message(alert, self._config.mentions)
+        self._http.close()  # a connection that was dropped while nothing was said would lose this one
         try:
             if self._config.webhook is not None:
                 self._hook(said)
