@@ -511,7 +511,8 @@ def test_a_critical_alert_that_nobody_acknowledges_goes_up_the_ladder_again_and_
     until(lambda: len(phone.taken) >= 3)
     assert mail.messages == ["fire", "smoke"]
     assert sms.messages == ["not acknowledged for 0.003 minutes: fire"]
-    assert set(phone.messages) == {"not acknowledged for 0.003 minutes: fire"}
+    assert phone.messages[0] == "not acknowledged for 0.006 minutes: fire"
+    assert len(set(phone.messages)) == len(phone.messages), "a mail server drops what it knows"
     assert mail.taken[0].fields["acknowledge"] == "fxcarry alerts ack 1"
     assert sms.taken[0].fields["acknowledge"] == "fxcarry alerts ack 1"
     assert journal.acknowledge(1, by="ann", at=AT)
@@ -684,7 +685,8 @@ def test_what_nobody_acknowledged_before_a_restart_goes_up_the_ladder_after_it(t
         alerts.recover(AT)
         until(lambda: phone.calls > 0)
         alerts.close(0.1)
-    assert set(phone.messages) == {"not acknowledged for 0.003 minutes: open"}
+    assert phone.messages[0] == "not acknowledged for 0.003 minutes: open"
+    assert all(message.endswith(" minutes: open") for message in phone.messages)
     assert (mail.calls, sms.calls) == (0, 0)
 
 
