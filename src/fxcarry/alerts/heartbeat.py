@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -14,6 +13,7 @@ from fxcarry.alerts.telling import Alerts
 from fxcarry.conventions import open_minutes
 from fxcarry.errors import JournalError
 from fxcarry.journal import Journal
+from fxcarry.model import Alert
 from fxcarry.reconcile import Reconciliation
 
 _KEY = "heartbeat"
@@ -56,16 +56,15 @@ def heartbeat(journal: Journal, now: datetime, minutes: float) -> Heartbeat:
     if last is None:
         return Heartbeat(last_look=None, silent_minutes=0.0, is_missed=False, is_stopped=False, held={})
     silent = open_minutes(last, now) if now > last else 0.0
-    if silent <= minutes:
-        return Heartbeat(last_look=last, silent_minutes=silent, is_missed=False, is_stopped=False, held={})
     ends = (AlertKind.ENGINE_START, AlertKind.ENGINE_STOP, AlertKind.ENGINE_CRASH)
-    since = [one.alert for one in journal.recent_alerts(last) if one.alert.kind in ends]
-    is_stopped = bool(since) and since[-1].kind == AlertKind.ENGINE_STOP
+    recent = journal.recent_alerts(last) if silent > minutes else []
+    since = [one.alert for one in recent if one.alert.kind in ends]
     for before, after in pairwise(since):
         if (before.kind, after.kind) == (AlertKind.ENGINE_STOP, AlertKind.ENGINE_START) and after.at < now:
             silent = open_minutes(max(last, after.at), now)
     if silent <= minutes:
         return Heartbeat(last_look=last, silent_minutes=silent, is_missed=False, is_stopped=False, held={})
+    is_stopped = bool(since) and since[-1].kind == AlertKind.ENGINE_STOP
     held = {name: units for name, units in Reconciliation(journal.transactions()).units.items() if units}
     return Heartbeat(
         last_look=last,
@@ -89,11 +88,12 @@ class Watch:
         kind, alerts = AlertKind.HEARTBEAT_MISSED, self.alerts
         try:
             found = heartbeat(alerts.journal, now, alerts.settings.heartbeat_minutes)
-            told = [one for one in alerts.journal.recent_alerts(now - _LONG_AGO) if one.alert.kind == kind]
+            told = [alert for alert in alerts.journal.alerts_of(kind) if alert.at >= now - _LONG_AGO]
+            is_told = bool(told) and not told[-1].is_over and self._has_reached(told[-1])
         except JournalError as error:
             self.tell_blind(now, error)
             return None
-        if told and not told[-1].alert.is_over and self._has_reached(told[-1].states):
+        if is_told:
             alerts.remember(_KEY)
         if found.is_missed:
             severity: Severity = "warning" if found.is_stopped else "critical"
@@ -111,8 +111,9 @@ class Watch:
         self.alerts.tell(now, kind, "critical", f"nobody can see whether the engine runs: {error}", key=kind)
         self.alerts.flush()
 
-    def _has_reached(self, states: Mapping[str, str]) -> bool:
+    def _has_reached(self, told: Alert) -> bool:
         """Whether somebody was, or may have been, told: not by a line on a screen alone where there are channels."""
+        *_, states = [one.states for one in self.alerts.journal.recent_alerts(told.at) if one.alert.kind == told.kind]
         asked = states.keys() & self.alerts.remote or states.keys()
         if not asked:  # it ended before it could ask any
             return not self.alerts.remote

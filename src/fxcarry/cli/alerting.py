@@ -101,7 +101,8 @@ def ack(numbers: tuple[int, ...], is_all: bool, reason: str, folder: str, as_jso
         with journal.atomic():
             done = [n for n in numbers if journal.acknowledge(n, by=who, at=datetime.now(UTC), reason=reason)]
         again = {*numbers} - {*done}
-        before = {one.number: one.acknowledged_by for one in journal.recent_alerts() if one.number in again}
+        known = journal.recent_alerts() if again else []
+        before = {one.number: one.acknowledged_by for one in known if one.number in again}
     if as_json:
         emit({"acknowledged": done, "by": who, "already": before})
         return
